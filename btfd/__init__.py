@@ -1,0 +1,1 @@
+"""BTF for Linux kernel modules, live."""

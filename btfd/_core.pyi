@@ -1,0 +1,111 @@
+"""The Rust core's face: bytes in, bytes out. No policy, and the GIL released while it works."""
+
+from collections.abc import Sequence
+from os import PathLike
+
+Path = str | bytes | PathLike[str] | PathLike[bytes]
+#: (device, inode, size, mtime_ns, ctime_ns) of a file, as `os.stat` gives them.
+Stamp = tuple[int, int, int, int, int]
+
+class CoreError(Exception):
+    """Input that cannot be served. `str(e)` is one line that names the cause."""
+
+    kind: str
+    """The layer that refused: io, elf, dwarf, btf, dedup, encode or install."""
+    hint: str | None
+    """What the user can do about it."""
+
+class Superseded(CoreError):
+    """The path no longer names the bytes that were read: a newer link is there. Nothing was written."""
+
+class Busy(CoreError):
+    """Somebody else has the file open. Nothing was written; try again."""
+
+class Base:
+    """Base BTF, parsed and indexed once, immutable, shared by all threads."""
+
+    @staticmethod
+    def load(path: Path) -> Base:
+        """From an ELF file with a .BTF section, or a raw BTF file such as /sys/kernel/btf/vmlinux."""
+    @staticmethod
+    def from_bytes(btf: bytes) -> Base:
+        """From raw BTF."""
+    @property
+    def digest(self) -> str:
+        """Hex digest of the BTF bytes: equal digests, equal bases."""
+    @property
+    def types(self) -> int:
+        """Number of types, void left out."""
+    @property
+    def size(self) -> int:
+        """Bytes of BTF."""
+    def to_bytes(self) -> bytes:
+        """The BTF bytes that it was made from."""
+
+class Encoded:
+    """What one encode made, and of what."""
+
+    @property
+    def btf(self) -> bytes: ...
+    @property
+    def types(self) -> int:
+        """Types in the split BTF."""
+    @property
+    def functions(self) -> int:
+        """FUNCs in the split BTF."""
+    @property
+    def full_size(self) -> int | None:
+        """Bytes that the module's BTF takes without a base, when asked for."""
+    @property
+    def stamp(self) -> Stamp:
+        """Of the file that was read."""
+    @property
+    def vermagic(self) -> str | None:
+        """From .modinfo."""
+    @property
+    def warnings(self) -> list[str]:
+        """One line each: what was left out or sanitized, and why."""
+    @property
+    def stages(self) -> dict[str, float]:
+        """Milliseconds: read, dwarf, merge, dedup."""
+
+def encode(
+    path: Path,
+    base: Base | None,
+    features: Sequence[str],
+    *,
+    lang_exclude: Sequence[str] = (),
+    threads: int = 1,
+    full: bool = False,
+) -> Encoded:
+    """DWARF of `path` to BTF: split over `base`, or stand-alone without one.
+
+    `features` are pahole's names, exactly those that are on. The result is the same bytes for
+    every number of threads. Errors: CoreError.
+    """
+
+def install(path: Path, btf: bytes, stamp: Stamp) -> str:
+    """Puts `btf` into the ELF file `path`, which must still be the file with this stamp.
+
+    Returns "written", or "unchanged" where the file has these very bytes already. Afterwards
+    there is exactly one .BTF and no .BTF.base; a kill at any moment leaves the old file or the new
+    one. Errors: Superseded, Busy, CoreError; the file is then untouched.
+    """
+
+def write_detached(path: Path, btf: bytes) -> None:
+    """Writes a raw BTF file: the old one or the new one, never half."""
+
+def read_btf(path: Path) -> bytes:
+    """The raw BTF of an ELF file or raw file; CoreError where there is none."""
+
+def verify(btf: bytes, base: Base | None) -> list[str]:
+    """What the kernel would object to, in words; empty when it would accept."""
+
+def dump(btf: bytes, base: Base | None, format: str) -> str:
+    """As text: "raw" as bpftool prints it, "c" as a header, "json"."""
+
+def dedup(layers: Sequence[bytes], split: bytes) -> bytes:
+    """Deduplicates `split` over the layers below, lowest first."""
+
+def find(layers: Sequence[bytes], name: bytes, kind: str | None) -> int | None:
+    """Lowest type id with this name (and kind: `struct`, `func_proto`, ...); lower layers first."""

@@ -1,0 +1,152 @@
+//! String sections: looking names up and interning new ones.
+//!
+//! A layer's strings continue where the layer below ends, so an offset names a string across all
+//! layers. Two names of one layer stack are equal iff their offsets are equal, provided both came
+//! from [`Interner::intern`]; that is what makes the deduplication compare integers only.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// Where each string of a section starts, by content; of equal strings the first copy.
+///
+/// Memory: 8 bytes a string plus the table's slack. Building hashes every string once.
+#[derive(Clone, Debug, Default)]
+pub struct StringIndex {
+    table: HashTable<u32>,
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    // Order of insertion, never of the table, reaches the output: a fixed seed is for speed of
+    // tests only, and an attacker-made chain costs time in his own encode.
+    FixedState::default().hash_one(bytes)
+}
+
+/// The bytes of the string at `offset`, without its NUL; to the end where none follows.
+#[inline]
+pub fn at(section: &[u8], offset: u32) -> &[u8] {
+    let rest = section.get(offset as usize..).unwrap_or_default();
+    &rest[..memchr::memchr(0, rest).unwrap_or(rest.len())]
+}
+
+impl StringIndex {
+    /// Indexes a whole string section (that of the lowest layer, or several laid end to end).
+    pub fn new(section: &[u8]) -> StringIndex {
+        let mut index = StringIndex { table: HashTable::with_capacity(section.len() / 20) };
+        let mut offset = 0;
+        while offset < section.len() {
+            let text = at(section, offset as u32);
+            index.insert(section, offset as u32);
+            offset += text.len() + 1;
+        }
+        index
+    }
+
+    /// Offset of `text` in the indexed section.
+    #[inline]
+    pub fn find(&self, section: &[u8], text: &[u8]) -> Option<u32> {
+        self.table.find(hash(text), |&o| is_at(section, o, text)).copied()
+    }
+
+    fn insert(&mut self, section: &[u8], offset: u32) {
+        let text = at(section, offset);
+        self.table
+            .entry(hash(text), |&o| is_at(section, o, text), |&o| hash(at(section, o)))
+            .or_insert(offset);
+    }
+}
+
+/// Whether exactly `text` and a NUL stand at `offset`.
+#[inline]
+fn is_at(section: &[u8], offset: u32, text: &[u8]) -> bool {
+    section.get(offset as usize..).is_some_and(|rest| {
+        rest.len() > text.len() && rest[text.len()] == 0 && &rest[..text.len()] == text
+    })
+}
+
+/// The growing string section of the layer that is being made.
+#[derive(Clone, Debug)]
+pub struct Interner<'base> {
+    base: Option<(&'base StringIndex, &'base [u8])>,
+    start: u32,
+    bytes: Vec<u8>,
+    own: StringIndex,
+}
+
+impl<'base> Interner<'base> {
+    /// A section on top of `base`: its index and its whole bytes. Without a base the section
+    /// begins with the empty string at offset 0.
+    pub fn new(base: Option<(&'base StringIndex, &'base [u8])>) -> Interner<'base> {
+        let mut interner = Interner {
+            base,
+            start: base.map_or(0, |(_, bytes)| bytes.len() as u32),
+            bytes: Vec::new(),
+            own: StringIndex::default(),
+        };
+        if base.is_none() {
+            interner.bytes.push(0);
+        }
+        interner
+    }
+
+    /// Offset of `text`, from the base where it has it, else appended on first use.
+    pub fn intern(&mut self, text: &[u8]) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        if let Some((index, bytes)) = self.base
+            && let Some(offset) = index.find(bytes, text)
+        {
+            return offset;
+        }
+        if let Some(offset) = self.own.find(&self.bytes, text) {
+            return self.start + offset;
+        }
+        let offset = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(text);
+        self.bytes.push(0);
+        self.own.insert(&self.bytes, offset);
+        self.start + offset
+    }
+
+    /// The text at `offset`, from this layer or the base.
+    pub fn get(&self, offset: u32) -> &[u8] {
+        match self.base {
+            Some((_, bytes)) if offset < self.start => at(bytes, offset),
+            _ => at(&self.bytes, offset - self.start),
+        }
+    }
+
+    /// The section's own bytes.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_copy_wins_and_tails_do_not_count() {
+        let section = b"\0abc\0bc\0abc\0";
+        let index = StringIndex::new(section);
+        assert_eq!(index.find(section, b"abc"), Some(1));
+        assert_eq!(index.find(section, b"bc"), Some(5));
+        assert_eq!(index.find(section, b"c"), None);
+        assert_eq!(index.find(section, b""), Some(0));
+    }
+
+    #[test]
+    fn split_strings_continue_after_the_base() {
+        let base = b"\0int\0";
+        let index = StringIndex::new(base);
+        let mut strings = Interner::new(Some((&index, base)));
+        assert_eq!(strings.intern(b"int"), 1);
+        assert_eq!(strings.intern(b"foo"), 5);
+        assert_eq!(strings.intern(b"bar"), 9);
+        assert_eq!(strings.intern(b"foo"), 5);
+        assert_eq!((strings.get(1), strings.get(9)), (&b"int"[..], &b"bar"[..]));
+        assert_eq!(strings.into_bytes(), b"foo\0bar\0");
+    }
+}

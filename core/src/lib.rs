@@ -1,0 +1,14 @@
+//! Turns the DWARF of Linux kernel modules into split BTF.
+//!
+//! The way of the data, each step one room:
+//!
+//! * [`elf`] reads sections and symbols of a `.ko` or `vmlinux`, and installs the result;
+//! * [`dwarf`] turns each compilation unit (CU) into a list of types and functions;
+//! * [`encode`] appends the CUs in DWARF order, chooses functions and variables, drives the rest;
+//! * [`dedup`] folds equal types against each other and against the warm [`dedup::Base`];
+//! * [`btf`] is the format itself: kinds, strings, reading, writing, verifying, printing.
+//!
+//! The crate has no policy and no clock, and touches no path that it was not given. Nothing in
+//! it is global; a [`dedup::Base`] is read-only once built and shared between threads.
+
+pub mod btf;
