@@ -12,3 +12,4 @@
 //! it is global; a [`dedup::Base`] is read-only once built and shared between threads.
 
 pub mod btf;
+pub mod elf;

@@ -217,3 +217,34 @@ pub fn for_each_name_at(words: &[u32], mut f: impl FnMut(usize)) {
         }
     }
 }
+
+/// Replaces every type id in the words of one type by what `f` makes of it.
+#[inline]
+pub fn map_ids(words: &mut [u32], mut f: impl FnMut(u32) -> u32) {
+    let Some(kind) = Kind::from_u32(words[1] >> 24 & 0x7f) else { return };
+    let shape = kind.shape();
+    if shape.refers {
+        words[2] = f(words[2]);
+    }
+    for &id in shape.fixed_ids {
+        words[3 + id] = f(words[3 + id]);
+    }
+    if let Some(id) = shape.elem_id {
+        for elem in words[3 + shape.fixed..].chunks_exact_mut(shape.elem) {
+            elem[id] = f(elem[id]);
+        }
+    }
+}
+
+/// Replaces every string offset in the words of one type by what `f` makes of it.
+#[inline]
+pub fn map_names(words: &mut [u32], mut f: impl FnMut(u32) -> u32) {
+    words[0] = f(words[0]);
+    let Some(kind) = Kind::from_u32(words[1] >> 24 & 0x7f) else { return };
+    let shape = kind.shape();
+    if let Some(name) = shape.elem_name {
+        for elem in words[3 + shape.fixed..].chunks_exact_mut(shape.elem) {
+            elem[name] = f(elem[name]);
+        }
+    }
+}

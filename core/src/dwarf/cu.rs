@@ -1,0 +1,131 @@
+//! What one CU (or one group of CUs) declares.
+
+use crate::btf::Types;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// In an ARRAY, the index type: "the int of this file", known only when CUs are appended.
+pub const FILE_INT: u32 = u32::MAX;
+
+/// Names in order of first use. Number 0 is "no name"; the first name has number 1.
+#[derive(Debug, Default)]
+pub struct Names<'d> {
+    table: HashTable<u32>,
+    list: Vec<&'d [u8]>,
+}
+
+fn hash(text: &[u8]) -> u64 {
+    FixedState::default().hash_one(text)
+}
+
+impl<'d> Names<'d> {
+    /// The number of a name; the empty name is none.
+    pub fn intern(&mut self, text: &'d [u8]) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        let list = &mut self.list;
+        let entry = self.table.entry(
+            hash(text),
+            |&n| list[n as usize - 1] == text,
+            |&n| hash(list[n as usize - 1]),
+        );
+        match entry {
+            hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
+            hashbrown::hash_table::Entry::Vacant(entry) => {
+                list.push(text);
+                *entry.insert(list.len() as u32).get()
+            }
+        }
+    }
+
+    /// The names, number 1 first.
+    pub fn list(&self) -> &[&'d [u8]] {
+        &self.list
+    }
+
+    /// The name with this number, empty for 0.
+    pub fn get(&self, number: u32) -> &'d [u8] {
+        if number == 0 { b"" } else { self.list[number as usize - 1] }
+    }
+}
+
+/// The types, functions and variables of a group of CUs.
+///
+/// Names are numbers in `names`, type ids count from 1 in this group, 0 is void.
+#[derive(Debug, Default)]
+pub struct Cu<'d> {
+    /// Every name that something here uses, in order of first use.
+    pub names: Names<'d>,
+    /// How many of them the types use; the rest belongs to tags and functions.
+    pub type_names: usize,
+    /// The types in DIE completion order: children before their parent.
+    pub types: Types,
+    /// The first base type named `int`, 0 for none.
+    pub int: u32,
+    /// Whether any ARRAY needs an index type.
+    pub has_arrays: bool,
+    /// Declaration tags on structs, unions and typedefs.
+    pub tags: Vec<DeclTag>,
+    /// Functions that are defined here and known to the symbol table.
+    pub functions: Vec<Function>,
+    /// Variables with a static address.
+    pub variables: Vec<Variable<'d>>,
+    /// References that lead nowhere, taken as void.
+    pub lost_references: usize,
+}
+
+/// A declaration tag.
+#[derive(Clone, Debug)]
+pub struct DeclTag {
+    /// Its text, a name number.
+    pub value: u32,
+    /// The type it stands on; unused for functions and variables.
+    pub target: u32,
+    /// Member or parameter, -1 for the whole.
+    pub component: i32,
+}
+
+/// A function's prototype as one DIE tells it.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Index in the table of ELF functions.
+    pub symbol: u32,
+    /// Return type.
+    pub ret: u32,
+    /// Parameters; a variadic function ends with an unnamed one of type 0.
+    pub params: Vec<Param>,
+    /// A parameter lives in another register than the calling convention says.
+    pub unexpected_reg: bool,
+    /// A packed struct is passed on the stack, at a place that cannot be told.
+    pub uncertain_location: bool,
+    /// Tags on the function and its parameters.
+    pub tags: Vec<DeclTag>,
+}
+
+/// One parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// Name number.
+    pub name: u32,
+    /// Type.
+    pub ty: u32,
+}
+
+/// A variable at CU level with a static address.
+#[derive(Clone, Debug)]
+pub struct Variable<'d> {
+    /// Name.
+    pub name: &'d [u8],
+    /// Type.
+    pub ty: u32,
+    /// Visible outside its CU.
+    pub external: bool,
+    /// Address, in the layout of [`crate::elf::Section::address`].
+    pub address: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Texts of its declaration tags.
+    pub tags: Vec<&'d [u8]>,
+}

@@ -1,0 +1,55 @@
+//! DWARF to types: what each compilation unit (CU) declares, in pahole's order.
+//!
+//! [`Debug`] holds the debug sections of one file, relocated. [`Debug::groups`] says which units
+//! are read together: each alone, or all at once where link-time optimization lets them refer to
+//! each other. [`walk::read`] turns one group into a [`Cu`]: types with ids of their own, functions
+//! that the symbol table knows, variables with an address. A group is read in one pass over its
+//! DIEs and knows nothing of any other, so groups are read in parallel and appended in DWARF order.
+//!
+//! The rules are those of pahole 1.31; where a rule looks odd, it is one that its users' tools have
+//! come to rely on.
+
+mod attributes;
+mod cu;
+mod layout;
+mod offsets;
+mod resolve;
+mod unit;
+mod walk;
+
+pub use cu::{Cu, DeclTag, Function, Param, Variable};
+pub use layout::size_of;
+pub use unit::{Debug, Group, language};
+pub use walk::read;
+
+use thiserror::Error;
+
+/// Why DWARF cannot be turned into types.
+#[derive(Debug, Error)]
+pub enum DwarfError {
+    /// There is none.
+    #[error("it has no DWARF (no .debug_info section)")]
+    Missing,
+    /// It is split off into `.dwo` files.
+    #[error("its DWARF is split off into .dwo files")]
+    Split,
+    /// gimli cannot read it.
+    #[error("malformed DWARF in the unit at offset {unit:#x} of .debug_info: {source}")]
+    Malformed {
+        /// Offset of the unit in `.debug_info`.
+        unit: usize,
+        /// gimli's word.
+        source: gimli::Error,
+    },
+    /// It contradicts itself, or BTF cannot express it.
+    #[error("DIE at offset {die:#x} of .debug_info: {what}")]
+    Die {
+        /// Offset of the DIE in `.debug_info`.
+        die: usize,
+        /// What was found, and what was expected.
+        what: String,
+    },
+}
+
+/// Result of reading DWARF.
+pub type Result<T> = std::result::Result<T, DwarfError>;

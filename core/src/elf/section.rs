@@ -1,0 +1,307 @@
+//! The section table and the bytes of sections.
+
+use super::{ElfError, Result, Symbols};
+use crate::btf::Endian;
+use object::elf;
+use object::read::elf::{FileHeader, SectionHeader};
+use object::{Endianness, ReadCache, ReadRef};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Where libdw lays out the first allocated section of a relocatable file.
+const LAYOUT_START: u64 = 0x10000;
+/// Decompressed sections larger than this are refused (DWARF of a whole distribution kernel: 2 GiB).
+const MAX_INFLATED: u64 = 4 << 30;
+
+/// One section header, the same for both classes.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// Position in the section table.
+    pub index: usize,
+    /// Name; not necessarily UTF-8.
+    pub name: Vec<u8>,
+    /// `SHT_*`.
+    pub kind: elf::SectionType,
+    /// `SHF_*`.
+    pub flags: elf::SectionFlags,
+    /// Address: from the file, or in a relocatable file the one that libdw would assign, so that
+    /// a variable's address tells its section.
+    pub address: u64,
+    /// Offset in the file.
+    pub offset: u64,
+    /// Bytes in the file (in memory for `SHT_NOBITS`).
+    pub size: u64,
+    /// `sh_link`.
+    pub link: u32,
+    /// `sh_info`.
+    pub info: u32,
+}
+
+/// An open ELF file.
+#[derive(Debug)]
+pub struct Image {
+    file: File,
+    len: u64,
+    /// Byte order.
+    pub endian: Endian,
+    /// 64-bit class.
+    pub is_64: bool,
+    /// `EM_*`.
+    pub machine: elf::Machine,
+    /// Relocatable (`ET_REL`): relocations are not applied yet.
+    pub relocatable: bool,
+    /// All sections, the null section first.
+    pub sections: Vec<Section>,
+}
+
+impl Image {
+    /// Reads the headers of an open file. Cost: the section table, a few kilobytes.
+    pub fn open(file: File) -> Result<Image> {
+        let meta = file
+            .metadata()
+            .map_err(|source| ElfError::Io { what: "cannot stat".into(), source })?;
+        if meta.is_dir() {
+            return Err(ElfError::NotElf("it is a directory".into()));
+        }
+        let len = meta.len();
+        let ident: [u8; 64] = {
+            let mut ident = [0; 64];
+            let n = file
+                .read_at(&mut ident, 0)
+                .map_err(|source| ElfError::Io { what: "cannot read".into(), source })?;
+            if n == 0 {
+                return Err(ElfError::NotElf("it is empty".into()));
+            }
+            if n >= 4 && ident[..4] != elf::ELFMAG || n < 4 {
+                let got = &ident[..n.min(4)];
+                return Err(ElfError::NotElf(format!("starts with {got:02x?}")));
+            }
+            if n < 52 {
+                return Err(ElfError::Truncated { what: "the ELF header".into(), offset: 0 });
+            }
+            ident
+        };
+        let cache = ReadCache::new(&file);
+        let (head, sections) = match elf::FileClass(ident[4]) {
+            elf::ELFCLASS32 => headers::<elf::FileHeader32<Endianness>, _>(&cache, len)?,
+            elf::ELFCLASS64 => headers::<elf::FileHeader64<Endianness>, _>(&cache, len)?,
+            class => {
+                return Err(ElfError::NotElf(format!("ELF class {}, expected 1 or 2", class.0)));
+            }
+        };
+        drop(cache);
+        let mut image = Image {
+            file,
+            len,
+            endian: head.endian,
+            is_64: ident[4] == elf::ELFCLASS64.0,
+            machine: head.machine,
+            relocatable: head.kind == elf::ET_REL,
+            sections,
+        };
+        if image.relocatable {
+            image.lay_out();
+        }
+        Ok(image)
+    }
+
+    /// Opens and reads headers.
+    pub fn open_path(path: &Path) -> Result<Image> {
+        let file = File::open(path)
+            .map_err(|source| ElfError::Io { what: "cannot open".into(), source })?;
+        Image::open(file)
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The first section with this name.
+    pub fn section(&self, name: &[u8]) -> Option<&Section> {
+        self.sections.iter().find(|s| s.name == name)
+    }
+
+    /// The bytes of a section, decompressed where it is compressed; empty for `SHT_NOBITS`.
+    pub fn read(&self, section: &Section) -> Result<Vec<u8>> {
+        if section.kind == elf::SHT_NOBITS {
+            return Ok(Vec::new());
+        }
+        let raw = self.read_range(section.offset, section.size, &section.name)?;
+        if section.flags.0 & elf::SHF_COMPRESSED.0 != 0 {
+            self.inflate(section, &raw)
+        } else {
+            Ok(raw)
+        }
+    }
+
+    /// The bytes of a section with all relocations that target it applied.
+    ///
+    /// Only in a relocatable file: a linked one may keep its relocations, already applied.
+    pub fn read_relocated(&self, section: &Section, symbols: &Symbols) -> Result<Vec<u8>> {
+        let mut bytes = self.read(section)?;
+        if self.relocatable {
+            for table in &self.sections {
+                if matches!(table.kind, elf::SHT_RELA | elf::SHT_REL)
+                    && table.info as usize == section.index
+                {
+                    let entries = self.read(table)?;
+                    super::relocate::apply(self, section, table, &entries, symbols, &mut bytes)?;
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The symbol table named `.symtab`, if there is one.
+    pub fn symbols(&self) -> Result<Option<Symbols>> {
+        let Some(table) =
+            self.sections.iter().find(|s| s.kind == elf::SHT_SYMTAB && s.name == b".symtab")
+        else {
+            return Ok(None);
+        };
+        Symbols::read(self, table).map(Some)
+    }
+
+    pub(super) fn read_range(&self, offset: u64, size: u64, what: &[u8]) -> Result<Vec<u8>> {
+        let truncated = || ElfError::Truncated {
+            what: format!("section {}", String::from_utf8_lossy(what)),
+            offset,
+        };
+        if offset.checked_add(size).is_none_or(|end| end > self.len) {
+            return Err(truncated());
+        }
+        let mut bytes = vec![0; size as usize];
+        self.file.read_exact_at(&mut bytes, offset).map_err(|source| {
+            // A linker may cut the file short between our stat and this read.
+            if source.kind() == std::io::ErrorKind::UnexpectedEof {
+                truncated()
+            } else {
+                ElfError::Io { what: "cannot read".into(), source }
+            }
+        })?;
+        Ok(bytes)
+    }
+
+    fn inflate(&self, section: &Section, raw: &[u8]) -> Result<Vec<u8>> {
+        let name = String::from_utf8_lossy(&section.name);
+        let malformed = |what: String| ElfError::Malformed(format!("section {name}: {what}"));
+        let header_len = if self.is_64 { 24 } else { 12 };
+        let Some((header, data)) = raw.split_at_checked(header_len) else {
+            return Err(malformed("no room for its compression header".into()));
+        };
+        let word = |at: usize, n: usize| self.number(&header[at..at + n]);
+        let kind = elf::CompressionType(word(0, 4) as u32);
+        let size = if self.is_64 { word(8, 8) } else { word(4, 4) };
+        if size > MAX_INFLATED {
+            return Err(malformed(format!("says it inflates to {size} bytes")));
+        }
+        let mut out = Vec::new();
+        // One byte more than announced is enough to see that the announcement was wrong.
+        let limit = size + 1;
+        let done = match kind {
+            elf::ELFCOMPRESS_ZLIB => {
+                flate2::read::ZlibDecoder::new(data).take(limit).read_to_end(&mut out)
+            }
+            elf::ELFCOMPRESS_ZSTD => ruzstd::decoding::StreamingDecoder::new(data)
+                .map_err(|e| std::io::Error::other(e.to_string()))
+                .and_then(|d| d.take(limit).read_to_end(&mut out)),
+            other => return Err(malformed(format!("compression type {} is not known", other.0))),
+        };
+        match done {
+            Ok(_) if out.len() as u64 == size => Ok(out),
+            Ok(_) => Err(malformed(format!("does not inflate to the {size} bytes it says"))),
+            Err(e) => Err(malformed(format!("does not inflate: {e}"))),
+        }
+    }
+
+    /// A number of up to 8 bytes in the file's byte order.
+    pub(super) fn number(&self, bytes: &[u8]) -> u64 {
+        let mut n = [0; 8];
+        match self.endian {
+            Endian::Little => {
+                n[..bytes.len()].copy_from_slice(bytes);
+                u64::from_le_bytes(n)
+            }
+            Endian::Big => {
+                n[8 - bytes.len()..].copy_from_slice(bytes);
+                u64::from_be_bytes(n)
+            }
+        }
+    }
+
+    /// Gives the allocated sections of a relocatable file addresses that do not overlap.
+    fn lay_out(&mut self) {
+        let mut end = LAYOUT_START;
+        for section in &mut self.sections {
+            let align = section.address; // parked here by `headers`
+            section.address = 0;
+            if section.flags.0 & elf::SHF_ALLOC.0 != 0 {
+                let aligned = end.checked_next_multiple_of(align.max(1)).unwrap_or(end);
+                section.address = aligned;
+                end = aligned.saturating_add(section.size);
+            }
+        }
+    }
+}
+
+struct Head {
+    endian: Endian,
+    machine: elf::Machine,
+    kind: elf::FileType,
+}
+
+/// Reads header and section table of one class. A relocatable file's sections have no address;
+/// their alignment stands there until they are laid out.
+fn headers<'data, Elf, R>(data: R, len: u64) -> Result<(Head, Vec<Section>)>
+where
+    Elf: FileHeader<Endian = Endianness>,
+    R: ReadRef<'data>,
+{
+    let malformed = |e: object::read::Error| ElfError::Malformed(e.to_string());
+    let header = Elf::parse(data).map_err(malformed)?;
+    let endian = header.endian().map_err(malformed)?;
+    let kind = header.e_type(endian);
+    let shoff: u64 = header.e_shoff(endian).into();
+    let head = Head {
+        endian: match endian {
+            Endianness::Little => Endian::Little,
+            Endianness::Big => Endian::Big,
+        },
+        machine: header.e_machine(endian),
+        kind,
+    };
+    let table = || "the section table".to_string();
+    if shoff == 0 {
+        return Err(ElfError::Malformed("it has no section table".into()));
+    }
+    if shoff >= len {
+        return Err(ElfError::Truncated { what: table(), offset: shoff });
+    }
+    let sections = header
+        .sections(endian, data)
+        .map_err(|_| ElfError::Truncated { what: table(), offset: shoff })?;
+    let list = sections
+        .iter()
+        .enumerate()
+        .map(|(index, s)| {
+            let name = sections.section_name(endian, s).unwrap_or_default().to_vec();
+            let address =
+                if kind == elf::ET_REL { s.sh_addralign(endian) } else { s.sh_addr(endian) };
+            Section {
+                index,
+                name,
+                kind: s.sh_type(endian),
+                flags: s.sh_flags(endian).into(),
+                address: address.into(),
+                offset: s.sh_offset(endian).into(),
+                size: s.sh_size(endian).into(),
+                link: s.sh_link(endian),
+                info: s.sh_info(endian),
+            }
+        })
+        .collect();
+    Ok((head, list))
+}
