@@ -12,4 +12,5 @@
 //! it is global; a [`dedup::Base`] is read-only once built and shared between threads.
 
 pub mod btf;
+pub mod dedup;
 pub mod elf;

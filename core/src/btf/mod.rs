@@ -87,6 +87,13 @@ impl Btf {
         self.first_string + self.strings.len() as u32
     }
 
+    /// Appends the types and strings of `upper`, a layer that continues this one, so that both
+    /// are one layer. Ids and string offsets stay.
+    pub fn append_layer(&mut self, upper: &Btf) {
+        self.types.append(&upper.types);
+        self.strings.extend_from_slice(&upper.strings);
+    }
+
     /// The bytes of the layer: a header of 24 bytes, types, strings.
     pub fn to_bytes(&self) -> Vec<u8> {
         let type_len = (self.types.words().len() * 4) as u32;

@@ -26,8 +26,8 @@ pub struct Types {
 
 impl Types {
     /// No types.
-    pub fn new() -> Types {
-        Types::default()
+    pub const fn new() -> Types {
+        Types { words: Vec::new(), starts: Vec::new() }
     }
 
     /// Number of types.
@@ -247,4 +247,18 @@ pub fn map_names(words: &mut [u32], mut f: impl FnMut(u32) -> u32) {
             elem[name] = f(elem[name]);
         }
     }
+}
+
+/// Positions of all type ids in the words of one type, in order. Does not borrow the words, so that
+/// they can be changed on the way.
+#[inline]
+pub fn id_positions(words: &[u32]) -> impl Iterator<Item = usize> + use<> {
+    let shape = Kind::from_u32(words[1] >> 24 & 0x7f).unwrap_or(Kind::Void).shape();
+    let elements = shape.elem_id.map_or(0..0, |id| 3 + shape.fixed + id..words.len());
+    shape
+        .refers
+        .then_some(2)
+        .into_iter()
+        .chain(shape.fixed_ids.iter().map(|id| 3 + id))
+        .chain(elements.step_by(shape.elem.max(1)))
 }

@@ -1,0 +1,302 @@
+//! The candidate table: which canonical types may equal a given one, and in what order.
+//!
+//! libbpf's choice among equal candidates depends on its hash table: an insertion goes to the
+//! front of the key's list, and each doubling of the table reverses every list. The same order
+//! without moving anything: let p be the parity of the doublings so far. Insert at the front while
+//! p is even, at the back while it is odd; scan from the front while p is even, from the back while
+//! it is odd. A list is then frozen the moment the last insertion is done, so the base's lists are
+//! shared and a run's own entries lie around them ([`Overlay`]).
+//!
+//! Keys are 64-bit hashes; equal keys of unequal types cost a comparison and nothing else. A lookup
+//! is one probe in the base's table and one in the overlay's.
+
+use crate::btf::{Kind, Type};
+use hashbrown::HashTable;
+
+/// Marks the end of a chain of nodes.
+const NONE: u32 = u32::MAX;
+
+/// Counts insertions as libbpf's table does, for the order that follows from its growth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Growth {
+    /// Entries so far, of all keys.
+    pub entries: u32,
+    /// Buckets that libbpf's table would have.
+    pub capacity: u32,
+    /// How often it has doubled.
+    pub doublings: u32,
+}
+
+impl Growth {
+    /// Accounts for one insertion and returns its position: in every list, positions ascend from
+    /// the front to the back.
+    #[inline]
+    fn insert(&mut self) -> i32 {
+        if (u64::from(self.entries) + 1) * 4 / 3 > u64::from(self.capacity) {
+            self.capacity = (self.capacity * 2).max(4);
+            self.doublings += 1;
+        }
+        self.entries += 1;
+        if self.reversed() { self.entries as i32 } else { -(self.entries as i32) }
+    }
+
+    /// Whether lists are now read from the back.
+    #[inline]
+    pub fn reversed(self) -> bool {
+        self.doublings % 2 == 1
+    }
+}
+
+/// A candidate: its id, and where it stands in its lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// Type id.
+    pub id: u32,
+    /// Position from [`Growth::insert`].
+    pub position: i32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    candidate: Candidate,
+    older: u32,
+}
+
+/// One key's list: what was put in front and what was put at the back, newest and oldest node.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: u64,
+    front: Chain,
+    back: Chain,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    newest: u32,
+    oldest: u32,
+}
+
+const EMPTY: Chain = Chain { newest: NONE, oldest: NONE };
+
+/// Lists by key.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lists {
+    slots: HashTable<Slot>,
+    nodes: Vec<Node>,
+}
+
+impl Lists {
+    pub fn with_capacity(entries: usize) -> Lists {
+        Lists { slots: HashTable::with_capacity(entries), nodes: Vec::with_capacity(entries) }
+    }
+
+    #[inline]
+    fn slot(&self, key: u64) -> Option<&Slot> {
+        self.slots.find(key, |slot| slot.key == key)
+    }
+
+    fn insert(&mut self, key: u64, candidate: Candidate) {
+        let node = self.nodes.len() as u32;
+        let slot = self
+            .slots
+            .entry(key, |slot| slot.key == key, |slot| slot.key)
+            .or_insert(Slot { key, front: EMPTY, back: EMPTY })
+            .into_mut();
+        let chain = if candidate.position < 0 { &mut slot.front } else { &mut slot.back };
+        self.nodes.push(Node { candidate, older: chain.newest });
+        chain.newest = node;
+        if chain.oldest == NONE {
+            chain.oldest = node;
+        }
+    }
+
+    /// Appends a chain to `out`, the newest first or the oldest first.
+    fn walk(&self, chain: Chain, newest_first: bool, out: &mut Vec<Candidate>) {
+        let begin = out.len();
+        let mut at = chain.newest;
+        while at != NONE {
+            let node = self.nodes[at as usize];
+            out.push(node.candidate);
+            at = node.older;
+        }
+        if !newest_first {
+            out[begin..].reverse();
+        }
+    }
+
+    fn candidate(&self, node: u32) -> Option<Candidate> {
+        self.nodes.get(node as usize).map(|node| node.candidate)
+    }
+}
+
+/// The table of a base, frozen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    lists: Lists,
+    growth: Growth,
+}
+
+impl Table {
+    pub fn with_capacity(entries: usize) -> Table {
+        Table { lists: Lists::with_capacity(entries), growth: Growth::default() }
+    }
+
+    pub fn insert(&mut self, id: u32, keys: Keys) {
+        insert(&mut self.lists, &mut self.growth, id, keys);
+    }
+
+    pub fn growth(&self) -> Growth {
+        self.growth
+    }
+}
+
+fn insert(lists: &mut Lists, growth: &mut Growth, id: u32, keys: Keys) {
+    let candidate = Candidate { id, position: growth.insert() };
+    lists.insert(keys.main, candidate);
+    if let Some(family) = keys.family {
+        lists.insert(family, candidate);
+    }
+    if let Some(forward) = keys.forward {
+        lists.insert(forward, candidate);
+    }
+}
+
+/// A run's own entries around those of the base.
+#[derive(Debug)]
+pub(super) struct Overlay<'base> {
+    base: Option<&'base Table>,
+    lists: Lists,
+    growth: Growth,
+}
+
+impl<'base> Overlay<'base> {
+    pub fn new(base: Option<&'base Table>) -> Overlay<'base> {
+        Overlay {
+            base,
+            lists: Lists::default(),
+            growth: base.map_or(Growth::default(), Table::growth),
+        }
+    }
+
+    pub fn insert(&mut self, id: u32, keys: Keys) {
+        insert(&mut self.lists, &mut self.growth, id, keys);
+    }
+
+    /// Puts the candidates of `key` into `out`, in the order in which they are to be tried.
+    #[inline]
+    pub fn candidates(&self, key: u64, out: &mut Vec<Candidate>) {
+        out.clear();
+        let below = self.base.and_then(|table| Some((table.lists.slot(key)?, &table.lists)));
+        let own = self.lists.slot(key);
+        if self.growth.reversed() {
+            if let Some(slot) = own {
+                self.lists.walk(slot.back, true, out);
+            }
+            if let Some((slot, lists)) = below {
+                lists.walk(slot.back, true, out);
+                lists.walk(slot.front, false, out);
+            }
+            if let Some(slot) = own {
+                self.lists.walk(slot.front, false, out);
+            }
+        } else {
+            if let Some(slot) = own {
+                self.lists.walk(slot.front, true, out);
+            }
+            if let Some((slot, lists)) = below {
+                lists.walk(slot.front, true, out);
+                lists.walk(slot.back, false, out);
+            }
+            if let Some(slot) = own {
+                self.lists.walk(slot.back, false, out);
+            }
+        }
+    }
+
+    /// The first of [`Overlay::candidates`], without making the list.
+    pub fn first(&self, key: u64) -> Option<Candidate> {
+        let below = self.base.and_then(|table| Some((table.lists.slot(key)?, &table.lists)));
+        let own = self.lists.slot(key).map(|slot| (slot, &self.lists));
+        // The side that is read first, and the one that is read last.
+        let near = |slot: &Slot| if self.growth.reversed() { slot.back } else { slot.front };
+        let far = |slot: &Slot| if self.growth.reversed() { slot.front } else { slot.back };
+        let newest = |(slot, lists): (&Slot, &Lists)| lists.candidate(near(slot).newest);
+        let oldest = |(slot, lists): (&Slot, &Lists)| lists.candidate(far(slot).oldest);
+        own.and_then(newest)
+            .or_else(|| below.and_then(newest))
+            .or_else(|| below.and_then(oldest))
+            .or_else(|| own.and_then(oldest))
+    }
+
+    /// Whether the candidate at position `a` is tried before the one at `b`.
+    #[inline]
+    pub fn precedes(&self, a: i32, b: i32) -> bool {
+        if self.growth.reversed() { a > b } else { a < b }
+    }
+}
+
+/// Under which keys a type is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Keys {
+    /// Of what must agree: for structs and unions all but the types of members, for typedefs all
+    /// but the target, for other kinds every word.
+    pub main: u64,
+    /// Enums only: of the name.
+    pub family: Option<u64>,
+    /// Enums without values only: of the name, among their like.
+    pub forward: Option<u64>,
+}
+
+#[inline]
+fn mix(hash: u64, word: u64) -> u64 {
+    let product = u128::from(hash ^ word) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[inline]
+fn pair(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+#[inline]
+fn of_words(seed: u64, words: &[u32]) -> u64 {
+    let mut pairs = words.chunks_exact(2);
+    let mut hash = seed;
+    for p in pairs.by_ref() {
+        hash = mix(hash, pair(p[0], p[1]));
+    }
+    let rest = pairs.remainder().first().copied().unwrap_or(0);
+    mix(hash, pair(rest, words.len() as u32))
+}
+
+/// The key over the name of an enum.
+pub(super) fn enum_family(name: u32) -> u64 {
+    mix(0x656e_756d, u64::from(name))
+}
+
+/// The key over the name of an enum without values.
+pub(super) fn enum_forward(name: u32) -> u64 {
+    mix(0x6677_6465, u64::from(name))
+}
+
+/// The keys of a type, from its words as they stand.
+#[inline]
+pub(super) fn keys(ty: Type<'_>, kind: Kind) -> Keys {
+    let main = match kind {
+        Kind::Struct | Kind::Union => {
+            let mut hash = mix(u64::from(ty.size_or_type()), pair(ty.name(), ty.info()));
+            for member in ty.elements() {
+                hash = mix(hash, pair(member[0], member[2]));
+            }
+            hash
+        }
+        Kind::Typedef => mix(0x7479_7065, pair(ty.name(), ty.info())),
+        _ => of_words(0, ty.0),
+    };
+    let name = ty.name();
+    Keys {
+        main,
+        family: kind.is_enum().then(|| enum_family(name)),
+        forward: (kind.is_enum() && ty.vlen() == 0).then(|| enum_forward(name)),
+    }
+}
