@@ -247,9 +247,12 @@ pub(super) struct Keys {
     pub forward: Option<u64>,
 }
 
+/// Odd, with bits set all over: 2^64 over the golden ratio.
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
 #[inline]
 fn mix(hash: u64, word: u64) -> u64 {
-    let product = u128::from(hash ^ word) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let product = u128::from(hash ^ word) * u128::from(MULTIPLIER);
     product as u64 ^ (product >> 64) as u64
 }
 
@@ -291,7 +294,7 @@ pub(super) fn keys(ty: Type<'_>, kind: Kind) -> Keys {
             hash
         }
         Kind::Typedef => mix(0x7479_7065, pair(ty.name(), ty.info())),
-        _ => of_words(0, ty.0),
+        _ => of_words(0x776f_7264, ty.0),
     };
     let name = ty.name();
     Keys {
