@@ -14,6 +14,8 @@ class CoreError(Exception):
     """The layer that refused: io, elf, dwarf, btf, dedup, encode or install."""
     hint: str | None
     """What the user can do about it."""
+    errno_name: str | None
+    """The errno that libbpf has for it, such as EINVAL or ELOOP, where there is one."""
 
 class Superseded(CoreError):
     """The path no longer names the bytes that were read: a newer link is there. Nothing was written."""
@@ -109,3 +111,6 @@ def dedup(layers: Sequence[bytes], split: bytes) -> bytes:
 
 def find(layers: Sequence[bytes], name: bytes, kind: str | None) -> int | None:
     """Lowest type id with this name (and kind: `struct`, `func_proto`, ...); lower layers first."""
+
+def _parse(layers: Sequence[bytes], btf: bytes) -> None:
+    """Only checks that `btf` is BTF on top of the layers."""

@@ -14,3 +14,6 @@
 pub mod btf;
 pub mod dedup;
 pub mod elf;
+
+#[cfg(feature = "python")]
+mod python;

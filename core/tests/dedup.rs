@@ -1,5 +1,7 @@
 //! What deduplication promises whatever the input: random layers and crafted ones.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod random;
 
 use btfd_core::btf::types::info;

@@ -55,6 +55,13 @@ impl Kind {
         self.shape().name
     }
 
+    /// The kind with this name, in capitals or not.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        (0..KINDS as u32)
+            .filter_map(Kind::from_u32)
+            .find(|kind| kind.name().eq_ignore_ascii_case(name))
+    }
+
     /// Struct or union.
     #[inline]
     pub const fn is_composite(self) -> bool {

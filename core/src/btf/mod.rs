@@ -4,6 +4,7 @@
 //! *split* layer continues both. All words are in host byte order; [`Btf::parse`] and
 //! [`Btf::to_bytes`] translate.
 
+pub mod find;
 pub mod kind;
 mod read;
 pub mod strings;
