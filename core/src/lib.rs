@@ -13,7 +13,9 @@
 
 pub mod btf;
 pub mod dedup;
+pub mod dwarf;
 pub mod elf;
+pub mod encode;
 
 #[cfg(feature = "python")]
 mod python;

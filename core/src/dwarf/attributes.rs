@@ -183,18 +183,17 @@ fn only_operation<'d>(
 ///
 /// A register counts where the first entry of the location names it, or an entry value anywhere
 /// does; a match with the expected one ends the search, else the last one found counts.
-pub(super) fn in_unexpected_register(
-    unit: &Unit<'_>,
-    location: &Value<'_>,
+pub(super) fn in_unexpected_register<'d>(
+    unit: &Unit<'d>,
+    location: &Value<'d>,
     expected: u8,
 ) -> gimli::Result<bool> {
     let mut found = None;
-    let mut look = |index: usize, bytes| -> gimli::Result<bool> {
+    let mut look = |index: usize, bytes: Slice<'d>| -> gimli::Result<bool> {
         match only_operation(unit, bytes)? {
             Some((op, _)) if (dw::DW_OP_reg0.0..=dw::DW_OP_reg31.0).contains(&op) => {
-                if index == 0 {
-                    found = Some(op);
-                }
+                // Elsewhere it says where the parameter went, not where it came from.
+                found = if index == 0 { Some(op) } else { found };
             }
             Some((_, Operation::EntryValue { expression })) => {
                 let Some(&op) = expression.slice().first() else { return Ok(false) };

@@ -17,9 +17,8 @@ mod resolve;
 mod unit;
 mod walk;
 
-pub use cu::{Cu, DeclTag, Function, Param, Variable};
-pub use layout::size_of;
-pub use unit::{Debug, Group, language};
+pub use cu::{Cu, DeclTag, FILE_INT, Function, Param, Variable};
+pub use unit::{Debug, Group, LoadError, language};
 pub use walk::read;
 
 use thiserror::Error;

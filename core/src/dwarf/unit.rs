@@ -7,8 +7,8 @@ use gimli::constants as dw;
 use gimli::{
     Abbreviations, AttributeValue, DebugAbbrev, DebugAddr, DebugAddrBase, DebugInfo, DebugLineStr,
     DebugLoc, DebugLocLists, DebugLocListsBase, DebugStr, DebugStrOffsets, DebugStrOffsetsBase,
-    DwLang, Encoding, EndianSlice, LocationLists, LocationListsOffset, Reader, RunTimeEndian,
-    UnitHeader, UnitType,
+    DwLang, Encoding, EndianSlice, LocationLists, LocationListsOffset, RunTimeEndian, UnitHeader,
+    UnitType,
 };
 
 /// gimli's reader over our buffers.
@@ -306,14 +306,11 @@ impl<'d> Unit<'d> {
         let offset: LocationListsOffset<usize> = match *value {
             AttributeValue::LocationListsRef(offset) => offset,
             AttributeValue::SecOffset(offset) => LocationListsOffset(offset),
-            AttributeValue::DebugLocListsIndex(index) => self.sections.locations.get_offset(
-                self.encoding(),
-                self.loclists_base,
-                index,
-            )?,
+            AttributeValue::DebugLocListsIndex(index) => {
+                self.sections.locations.get_offset(self.encoding(), self.loclists_base, index)?
+            }
             _ => return Ok(None),
         };
         self.sections.locations.raw_locations(offset, self.encoding()).map(Some)
     }
 }
-

@@ -17,6 +17,8 @@ use crate::encode::{Features, FunctionTable, Target};
 use gimli::constants as dw;
 use gimli::{DwLang, DwTag};
 
+/// `DW_TAG_LLVM_annotation`: clang's carrier of BTF tags.
+const LLVM_ANNOTATION: DwTag = DwTag(0x6000);
 /// In a word that will become a type id: it is one already, not a DIE offset.
 pub(super) const IS_ID: u32 = 1 << 31;
 /// Offsets must stay below [`IS_ID`].
@@ -45,16 +47,50 @@ struct Place {
 /// A DIE whose children are being read.
 enum Open<'d> {
     /// CU, namespace, or a DIE whose types belong to whoever is around it.
-    Scope { top_level: bool },
-    Composite { at: Place, a: Attributes<'d>, kind: Kind, members: usize, count: u32, tags: usize },
-    Enum { at: Place, a: Attributes<'d>, values: usize },
-    Array { at: Place, ty: u32, dimensions: usize, nelems: u32 },
-    Proto { at: Place, ty: u32, params: usize, variadic: bool },
-    Function { index: usize, params: u32 },
+    Scope {
+        top_level: bool,
+    },
+    Composite {
+        at: Place,
+        a: Attributes<'d>,
+        kind: Kind,
+        members: usize,
+        count: u32,
+        tags: usize,
+    },
+    Enum {
+        at: Place,
+        a: Attributes<'d>,
+        values: usize,
+    },
+    Array {
+        at: Place,
+        ty: u32,
+        dimensions: usize,
+        nelems: u32,
+    },
+    Proto {
+        at: Place,
+        ty: u32,
+        params: usize,
+        variadic: bool,
+    },
+    Function {
+        index: usize,
+        params: u32,
+    },
     Block,
     Inlined,
-    Pointer { at: Place, ty: u32, tags: usize },
-    Typedef { at: Place, a: Attributes<'d>, tags: usize },
+    Pointer {
+        at: Place,
+        ty: u32,
+        tags: usize,
+    },
+    Typedef {
+        at: Place,
+        a: Attributes<'d>,
+        tags: usize,
+    },
     /// A member, parameter or variable: only annotations count.
     Tagged(TagOn),
     /// Nothing below counts.
@@ -82,7 +118,10 @@ pub fn read<'d>(
     if group.len >= MAX_GROUP {
         return Err(DwarfError::Die {
             die: group.start,
-            what: format!("{} bytes of DWARF that refer to each other, expected below 2 GiB", group.len),
+            what: format!(
+                "{} bytes of DWARF that refer to each other, expected below 2 GiB",
+                group.len
+            ),
         });
     }
     let mut walk = Walk {
@@ -208,7 +247,7 @@ impl<'d> Walk<'_, 'd> {
                 }
                 Ok(Open::Tagged(TagOn::Composite(index)))
             }
-            (Open::Composite { .. }, dw::DW_TAG_LLVM_annotation) => {
+            (Open::Composite { .. }, LLVM_ANNOTATION) => {
                 self.annotation(TagOn::Composite(-1), &a);
                 Ok(Open::Skip)
             }
@@ -252,7 +291,7 @@ impl<'d> Walk<'_, 'd> {
                 self.pending.functions[*index].variadic = true;
                 Ok(Open::Skip)
             }
-            (Open::Function { index, .. }, dw::DW_TAG_LLVM_annotation) => {
+            (Open::Function { index, .. }, LLVM_ANNOTATION) => {
                 let index = *index;
                 self.annotation(TagOn::Function(index, -1), &a);
                 Ok(Open::Skip)
@@ -260,18 +299,19 @@ impl<'d> Walk<'_, 'd> {
             (Open::Function { .. } | Open::Block | Open::Inlined, dw::DW_TAG_lexical_block) => {
                 Ok(Open::Block)
             }
-            (Open::Function { .. } | Open::Block | Open::Inlined, dw::DW_TAG_inlined_subroutine) => {
-                Ok(Open::Inlined)
-            }
-            (Open::Pointer { .. }, dw::DW_TAG_LLVM_annotation) => {
+            (
+                Open::Function { .. } | Open::Block | Open::Inlined,
+                dw::DW_TAG_inlined_subroutine,
+            ) => Ok(Open::Inlined),
+            (Open::Pointer { .. }, LLVM_ANNOTATION) => {
                 self.type_tag(&a);
                 Ok(Open::Skip)
             }
-            (Open::Typedef { .. }, dw::DW_TAG_LLVM_annotation) => {
+            (Open::Typedef { .. }, LLVM_ANNOTATION) => {
                 self.annotation(TagOn::Composite(-1), &a);
                 Ok(Open::Skip)
             }
-            (Open::Tagged(on), dw::DW_TAG_LLVM_annotation) => {
+            (Open::Tagged(on), LLVM_ANNOTATION) => {
                 let on = *on;
                 self.annotation(on, &a);
                 Ok(Open::Skip)
@@ -308,24 +348,17 @@ impl<'d> Walk<'_, 'd> {
                 let (at, members) = (place(), self.members.len());
                 Open::Composite { at, a, kind, members, count: 0, tags: self.composite_tags.len() }
             }
-            dw::DW_TAG_enumeration_type => {
-                Open::Enum { at: place(), a, values: self.values.len() }
-            }
+            dw::DW_TAG_enumeration_type => Open::Enum { at: place(), a, values: self.values.len() },
             dw::DW_TAG_array_type => {
                 Open::Array { at: place(), ty: a.ty, dimensions: 0, nelems: 1 }
             }
-            dw::DW_TAG_subroutine_type => Open::Proto {
-                at: place(),
-                ty: a.ty,
-                params: self.params.len(),
-                variadic: false,
-            },
+            dw::DW_TAG_subroutine_type => {
+                Open::Proto { at: place(), ty: a.ty, params: self.params.len(), variadic: false }
+            }
             dw::DW_TAG_pointer_type => {
                 Open::Pointer { at: place(), ty: a.ty, tags: self.type_tags.len() }
             }
-            dw::DW_TAG_typedef => {
-                Open::Typedef { at: place(), a, tags: self.composite_tags.len() }
-            }
+            dw::DW_TAG_typedef => Open::Typedef { at: place(), a, tags: self.composite_tags.len() },
             dw::DW_TAG_base_type => {
                 let at = place();
                 self.base_type(at, &a)?;
@@ -458,11 +491,7 @@ impl<'d> Walk<'_, 'd> {
         Ok(())
     }
 
-    fn base_type(
-        &mut self,
-        at: Place,
-        a: &Attributes<'d>,
-    ) -> std::result::Result<(), Stop> {
+    fn base_type(&mut self, at: Place, a: &Attributes<'d>) -> std::result::Result<(), Stop> {
         const SIGNED: u32 = 1 << 24;
         const BOOL: u32 = 4 << 24;
         let encoding = gimli::DwAte(a.encoding as u8);
@@ -494,7 +523,7 @@ impl<'d> Walk<'_, 'd> {
         };
         self.named(at, name, "base type")?;
         self.begin(at, name, info(Kind::Int, 0, false), size);
-        self.cu.types.word(word | size * 8);
+        self.cu.types.word(word | (size * 8));
         // The unsanitized name decides which type indexes arrays.
         if self.cu.int == 0 && a.text() == b"int" {
             self.cu.int = self.cu.types.len() as u32;
@@ -508,7 +537,8 @@ impl<'d> Walk<'_, 'd> {
         a: &Attributes<'d>,
         union: bool,
     ) -> std::result::Result<(), Stop> {
-        let bits = a.data_bit_offset.unwrap_or_else(|| a.member_location.unwrap_or(0).wrapping_mul(8));
+        let bits =
+            a.data_bit_offset.unwrap_or_else(|| a.member_location.unwrap_or(0).wrapping_mul(8));
         let old_style = (a.bit_size != 0 && a.data_bit_offset.is_none())
             .then(|| (a.byte_size.unwrap_or(0), a.bit_offset));
         if a.bit_size > 255 {
@@ -517,7 +547,13 @@ impl<'d> Walk<'_, 'd> {
         if union && bits as u32 != 0 && old_style.is_none() {
             return self.error(offset, "a union member that is not at offset 0");
         }
-        self.members.push(Member { name: a.text(), ty: a.ty, bits, bit_size: a.bit_size, old_style });
+        self.members.push(Member {
+            name: a.text(),
+            ty: a.ty,
+            bits,
+            bit_size: a.bit_size,
+            old_style,
+        });
         Ok(())
     }
 
@@ -545,13 +581,13 @@ impl<'d> Walk<'_, 'd> {
         if count > MAX_VLEN as usize {
             return self.error(at.offset, format!("{count} members"));
         }
-        let bitfields = members.iter().any(|m| m.bit_size != 0 || m.bits % 8 != 0);
+        let bitfields = members.iter().any(|m| m.bit_size != 0 || !m.bits.is_multiple_of(8));
         let size = a.byte_size.unwrap_or(0) as u32;
         self.begin(at, name, info(kind, count as u32, bitfields), size);
         let id = self.cu.types.len() as u32;
         for index in 0..count {
             let m = self.members[first + index];
-            if bitfields && (m.bit_size != 0 || m.bits % 8 != 0) {
+            if bitfields && (m.bit_size != 0 || !m.bits.is_multiple_of(8)) {
                 if m.bit_size == 0 || m.bits > 0xff_ffff {
                     let what = format!(
                         "member {} at bit {} with {} bits does not fit BTF",

@@ -39,6 +39,13 @@ pub struct Section {
     pub info: u32,
 }
 
+impl Section {
+    /// What symbol values in this section count from: 0 in a relocatable file.
+    pub fn symbol_base(&self, image: &Image) -> u64 {
+        if image.relocatable { 0 } else { self.address }
+    }
+}
+
 /// An open ELF file.
 #[derive(Debug)]
 pub struct Image {
@@ -74,7 +81,7 @@ impl Image {
             if n == 0 {
                 return Err(ElfError::NotElf("it is empty".into()));
             }
-            if n >= 4 && ident[..4] != elf::ELFMAG || n < 4 {
+            if n < 4 || ident[..4] != elf::ELFMAG {
                 let got = &ident[..n.min(4)];
                 return Err(ElfError::NotElf(format!("starts with {got:02x?}")));
             }
@@ -218,7 +225,7 @@ impl Image {
     }
 
     /// A number of up to 8 bytes in the file's byte order.
-    pub(super) fn number(&self, bytes: &[u8]) -> u64 {
+    pub fn number(&self, bytes: &[u8]) -> u64 {
         let mut n = [0; 8];
         match self.endian {
             Endian::Little => {
@@ -294,7 +301,7 @@ where
                 index,
                 name,
                 kind: s.sh_type(endian),
-                flags: s.sh_flags(endian).into(),
+                flags: s.sh_flags(endian),
                 address: address.into(),
                 offset: s.sh_offset(endian).into(),
                 size: s.sh_size(endian).into(),

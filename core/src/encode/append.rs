@@ -1,0 +1,126 @@
+//! CUs one after the other: their names become string offsets, their ids file-wide.
+
+use super::variables::{Placed, Rules, Sections};
+use super::{EncodeError, Features, FunctionTable, functions};
+use crate::btf::kind::Kind;
+use crate::btf::strings::Interner;
+use crate::btf::types::{info, map_ids, map_names};
+use crate::btf::{Btf, Endian};
+use crate::dedup::Base;
+use crate::dwarf::{Cu, Function};
+
+/// The types of a file, growing CU by CU.
+pub(super) struct File<'base> {
+    btf: Btf,
+    strings: Interner<'base>,
+    /// The type that indexes all arrays: the first `int` of the file.
+    int: Option<u32>,
+    functions: Vec<Function>,
+    sections: Sections,
+    lost_references: usize,
+}
+
+impl<'base> File<'base> {
+    pub fn new(base: Option<&'base Base>, endian: Endian) -> File<'base> {
+        File {
+            btf: Btf::empty(endian, base.map(Base::btf)),
+            strings: base.map_or_else(|| Interner::new(None), Base::interner),
+            int: None,
+            functions: Vec::new(),
+            sections: Sections::new(),
+            lost_references: 0,
+        }
+    }
+
+    /// Appends one CU. Names are interned in the order in which pahole meets them.
+    pub fn append(&mut self, mut cu: Cu<'_>, vars: &Rules<'_>) -> Result<(), EncodeError> {
+        let before = self.btf.next_id() - 1;
+        let id = |local: u32| if local == 0 { 0 } else { before + local };
+        let (of_types, of_rest) = cu.names.list().split_at(cu.type_names);
+        let mut offsets = Vec::with_capacity(cu.names.list().len() + 1);
+        offsets.push(0);
+        offsets.extend(of_types.iter().map(|name| self.strings.intern(name)));
+
+        let mut index_type = self.int;
+        if index_type.is_none() && cu.int != 0 {
+            self.int = Some(id(cu.int));
+            index_type = self.int;
+        }
+        let made_int = index_type.is_none() && cu.has_arrays;
+        let made = before + cu.types.len() as u32 + 1;
+        let index_type = index_type.unwrap_or(made);
+        for i in 0..cu.types.len() {
+            let words = cu.types.get_mut(i);
+            map_names(words, |name| offsets[name as usize]);
+            map_ids(
+                words,
+                |local| if local == crate::dwarf::FILE_INT { index_type } else { id(local) },
+            );
+        }
+        self.btf.types.append(&cu.types);
+        if made_int {
+            const SIGNED_32: u32 = 1 << 24 | 32;
+            let name = self.strings.intern(b"int");
+            self.btf.types.push(&[name, info(Kind::Int, 0, false), 4, SIGNED_32]);
+            self.int = Some(made);
+        }
+
+        offsets.extend(of_rest.iter().map(|name| self.strings.intern(name)));
+        for tag in &cu.tags {
+            self.tag(offsets[tag.value as usize], id(tag.target), tag.component);
+        }
+        self.functions.extend(cu.functions.drain(..).map(|mut f| {
+            f.ret = id(f.ret);
+            for param in &mut f.params {
+                param.name = offsets[param.name as usize];
+                param.ty = id(param.ty);
+            }
+            for tag in &mut f.tags {
+                tag.value = offsets[tag.value as usize];
+            }
+            f
+        }));
+        for v in &cu.variables {
+            let Some((section, offset, size)) = vars.place(v).map_err(EncodeError::Content)? else {
+                continue;
+            };
+            let name = self.strings.intern(v.name);
+            let var = self.btf.next_id();
+            self.btf.types.push(&[name, info(Kind::Var, 0, false), id(v.ty), v.external.into()]);
+            for text in &v.tags {
+                let value = self.strings.intern(text);
+                self.tag(value, var, -1);
+            }
+            self.sections.entry(section).or_default().push(Placed { id: var, offset, size });
+        }
+        self.lost_references += cu.lost_references;
+        Ok(())
+    }
+
+    fn tag(&mut self, value: u32, target: u32, component: i32) {
+        self.btf.types.push(&[value, info(Kind::DeclTag, 0, false), target, component as u32]);
+    }
+
+    /// Emits functions and sections; the types are complete then, but not deduplicated.
+    pub fn finish(
+        mut self,
+        known: &FunctionTable,
+        vars: &Rules<'_>,
+        features: &Features,
+    ) -> (Btf, Vec<String>) {
+        let first_id = self.btf.first_id;
+        let types = &mut self.btf.types;
+        let strings = &mut self.strings;
+        functions::emit(self.functions, known, features, types, first_id, |s| strings.intern(s));
+        vars.emit(self.sections, types, |s| strings.intern(s));
+        self.btf.strings = self.strings.into_bytes();
+        let mut warnings = Vec::new();
+        if self.lost_references > 0 {
+            warnings.push(format!(
+                "{} references in its DWARF lead to no type and were taken as void",
+                self.lost_references
+            ));
+        }
+        (self.btf, warnings)
+    }
+}

@@ -1,0 +1,276 @@
+//! Which functions are encoded, and as what.
+//!
+//! The symbol table says which functions exist; DWARF may describe one several times, once per CU
+//! that saw it and again for each inlined copy. All descriptions of one name are held against the
+//! first: where they disagree, or where the function may be called through more than one address,
+//! nobody could rely on the prototype, and it is left out.
+
+use super::Features;
+use crate::btf::kind::Kind;
+use crate::btf::types::{Types, info};
+use crate::dwarf::{DeclTag, Function, Param};
+use crate::elf::{self, Image, Symbols};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use object::elf::{STT_FUNC, STT_NOTYPE};
+use std::hash::BuildHasher;
+
+/// Chains of pointers and qualifiers longer than this are taken as different.
+const MAX_CHAIN: usize = 10_000;
+/// Flag of a kfunc that may be called without spilling registers.
+const KF_FASTCALL: u32 = 1 << 12;
+/// Flag of a set of kfuncs that is meant for registration (6.9 and later).
+const BTF_SET8_KFUNCS: u32 = 1;
+
+/// The functions of a symbol table by base name: what stands before the first dot.
+#[derive(Debug, Default)]
+pub struct FunctionTable {
+    entries: Vec<Entry>,
+    index: HashTable<u32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: Vec<u8>,
+    /// Several symbols share the name, and not all the same address.
+    ambiguous: bool,
+    /// The flags of a kfunc.
+    kfunc: Option<u32>,
+}
+
+fn hash(name: &[u8]) -> u64 {
+    FixedState::default().hash_one(name)
+}
+
+impl FunctionTable {
+    /// Collects the functions of `symbols`, and which of them are kfuncs if that is asked for.
+    pub fn new(
+        image: &Image,
+        symbols: &Symbols,
+        features: &Features,
+    ) -> Result<FunctionTable, elf::ElfError> {
+        let mut list: Vec<(&[u8], u64)> = symbols
+            .iter()
+            .filter(|s| s.kind() == STT_FUNC)
+            .filter_map(|s| {
+                let name = symbols.name(s);
+                let (base, suffix) = match memchr::memchr(b'.', name) {
+                    Some(dot) => name.split_at(dot),
+                    None => (name, &b""[..]),
+                };
+                let part = |what: &[u8]| memchr::memmem::find(suffix, what).is_some();
+                (!part(b".cold") && !part(b".part")).then_some((base, s.value))
+            })
+            .collect();
+        list.sort_by_key(|&(name, _)| name);
+        let mut entries: Vec<Entry> = Vec::with_capacity(list.len());
+        for same in list.chunk_by(|a, b| a.0 == b.0) {
+            entries.push(Entry {
+                name: same[0].0.to_vec(),
+                ambiguous: is_ambiguous(same.iter().map(|&(_, value)| value)),
+                kfunc: None,
+            });
+        }
+        // pahole checks a name when it meets the next one, so never the last.
+        if let Some(last) = entries.last_mut() {
+            last.ambiguous = false;
+        }
+        let mut index = HashTable::with_capacity(entries.len());
+        for (i, entry) in entries.iter().enumerate() {
+            index.insert_unique(hash(&entry.name), i as u32, |&i| hash(&entries[i as usize].name));
+        }
+        let mut table = FunctionTable { entries, index };
+        if features.decl_tag_kfuncs && features.decl_tag {
+            table.mark_kfuncs(image, symbols)?;
+        }
+        Ok(table)
+    }
+
+    /// The index of a function, by base name; indexes ascend with names.
+    pub fn find(&self, name: &[u8]) -> Option<u32> {
+        self.index.find(hash(name), |&i| self.entries[i as usize].name == name).copied()
+    }
+
+    /// Reads the kfunc sets of `.BTF_ids`.
+    fn mark_kfuncs(&mut self, image: &Image, symbols: &Symbols) -> Result<(), elf::ElfError> {
+        let Some(section) = image.section(b".BTF_ids") else { return Ok(()) };
+        let bytes = image.read(section)?;
+        let word = |offset: u64| {
+            let at = usize::try_from(offset).ok()?;
+            bytes.get(at..at.checked_add(4)?).map(|b| image.number(b) as u32)
+        };
+        let offset = |value: u64| value.wrapping_sub(section.symbol_base(image));
+        let here = || {
+            symbols
+                .iter()
+                .filter(|s| s.section as usize == section.index && s.kind() != STT_NOTYPE)
+                .map(|s| (s, symbols.name(s)))
+        };
+        let sets: Vec<(u64, u64)> = here()
+            .filter(|(_, name)| name.starts_with(b"__BTF_ID__set8__"))
+            .map(|(s, _)| (offset(s.value), s.size))
+            .filter(|&(at, _)| word(at + 4).is_some_and(|flags| flags & BTF_SET8_KFUNCS != 0))
+            .collect();
+        for (symbol, name) in here() {
+            let Some(rest) = name.strip_prefix(b"__BTF_ID__func__") else { continue };
+            let Some(cut) = memchr::memmem::rfind(rest, b"__") else { continue };
+            let at = offset(symbol.value);
+            let inside = |&&(start, size): &&(u64, u64)| at >= start && at - start < size;
+            if sets.iter().find(inside).is_none() {
+                continue;
+            }
+            if let (Some(index), Some(flags)) = (self.find(&rest[..cut]), word(at + 4)) {
+                self.entries[index as usize].kfunc = Some(flags);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether symbols of one name differ in their value, 0 being "not set yet" for pahole.
+fn is_ambiguous(values: impl Iterator<Item = u64>) -> bool {
+    let mut last = 0;
+    for value in values {
+        if last != 0 && last != value {
+            return true;
+        }
+        last = value;
+    }
+    false
+}
+
+/// Chooses among the functions found and emits them in order of their names.
+///
+/// `first_id` is the id of the first of `types`; `intern` gives string offsets.
+pub(super) fn emit(
+    mut found: Vec<Function>,
+    known: &FunctionTable,
+    features: &Features,
+    types: &mut Types,
+    first_id: u32,
+    mut intern: impl FnMut(&[u8]) -> u32,
+) {
+    found.sort_by_key(|f| f.symbol); // stable: of one name, the first CU's comes first
+    let mut rest = &mut found[..];
+    while !rest.is_empty() {
+        let same = rest.iter().take_while(|f| f.symbol == rest[0].symbol).count();
+        let (states, after) = rest.split_at_mut(same);
+        rest = after;
+        let entry = &known.entries[states[0].symbol as usize];
+        if features.consistent_func && (entry.ambiguous || unreliable(states, types, first_id)) {
+            continue;
+        }
+        let function = &states[0];
+        let next = |types: &Types| first_id + types.len() as u32;
+        let proto = next(types);
+        let count = function.params.len() as u32;
+        types.push(&[0, info(Kind::FuncProto, count, false), function.ret]);
+        for &Param { name, ty } in &function.params {
+            types.word(name);
+            types.word(ty);
+        }
+        let id = next(types);
+        types.push(&[intern(&entry.name), info(Kind::Func, 0, false), proto]);
+        let mut tag = |value, component: i32| {
+            types.push(&[value, info(Kind::DeclTag, 0, false), id, component as u32]);
+        };
+        if let Some(flags) = entry.kfunc {
+            tag(intern(b"bpf_kfunc"), -1);
+            if flags & KF_FASTCALL != 0 {
+                tag(intern(b"bpf_fastcall"), -1);
+            }
+        }
+        for &DeclTag { value, component, .. } in &function.tags {
+            tag(value, component);
+        }
+    }
+}
+
+/// Whether the descriptions of one function leave doubt about how it is called.
+fn unreliable(states: &[Function], types: &Types, first_id: u32) -> bool {
+    let Some((first, others)) = states.split_first() else { return false };
+    let mut unexpected = first.unexpected_reg;
+    let mut inconsistent = false;
+    let mut uncertain = first.uncertain_location;
+    for other in others {
+        unexpected |= other.unexpected_reg;
+        uncertain |= other.uncertain_location;
+        if !unexpected && !inconsistent {
+            inconsistent = !same_prototype(first, other, types, first_id);
+        }
+    }
+    unexpected || inconsistent || uncertain
+}
+
+fn same_prototype(a: &Function, b: &Function, types: &Types, first_id: u32) -> bool {
+    a.params.len() == b.params.len()
+        && same_type(a.ret, b.ret, types, first_id)
+        && a.params.iter().zip(&b.params).all(|(a, b)| same_type(a.ty, b.ty, types, first_id))
+}
+
+/// Whether two types would be passed alike, as far as pahole looks: aggregates by name, pointers
+/// by what they point to, a `const` on one side only is forgiven (but never against void).
+fn same_type(mut a: u32, mut b: u32, types: &Types, first_id: u32) -> bool {
+    for _ in 0..MAX_CHAIN {
+        if a == b {
+            return true;
+        }
+        if a == 0 || b == 0 {
+            return false;
+        }
+        let (x, y) = (types.get((a - first_id) as usize), types.get((b - first_id) as usize));
+        let kind = |t: crate::btf::Type<'_>| match t.kind() {
+            Some(Kind::Fwd) if t.kflag() => Some(Kind::Union),
+            Some(Kind::Fwd) => Some(Kind::Struct),
+            other => other,
+        };
+        let (Some(k), Some(l)) = (kind(x), kind(y)) else { return false };
+        if k != l {
+            if k == Kind::Const {
+                a = x.size_or_type();
+            } else if l == Kind::Const {
+                b = y.size_or_type();
+            } else {
+                return false;
+            }
+            continue;
+        }
+        match k {
+            Kind::Int => {
+                return x.size_or_type() == y.size_or_type()
+                    && x.payload() == y.payload()
+                    && x.name() == y.name();
+            }
+            Kind::Float => return x.size_or_type() == y.size_or_type() && x.name() == y.name(),
+            Kind::Typedef | Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 => {
+                return x.name() == y.name();
+            }
+            Kind::Ptr | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag => {
+                (a, b) = (x.size_or_type(), y.size_or_type());
+            }
+            Kind::Array if x.payload()[2] == y.payload()[2] => {
+                (a, b) = (x.payload()[0], y.payload()[0]);
+            }
+            // Of function pointers pahole 1.31 compares only the result.
+            Kind::FuncProto if x.vlen() == y.vlen() => {
+                (a, b) = (x.size_or_type(), y.size_or_type());
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ambiguity_has_paholes_holes() {
+        let ambiguous = |values: &[u64]| is_ambiguous(values.iter().copied());
+        assert!(!ambiguous(&[0, 8]));
+        assert!(ambiguous(&[8, 0]));
+        assert!(ambiguous(&[0, 8, 16]));
+        assert!(!ambiguous(&[8, 8]));
+    }
+}

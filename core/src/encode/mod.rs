@@ -1,0 +1,187 @@
+//! The whole way of one file: ELF and DWARF in, deduplicated BTF out.
+//!
+//! CUs are read in parallel, in batches so that memory stays bounded, and appended in DWARF order,
+//! so that the result is the same bytes for every number of threads. Then come functions, sorted by
+//! name, and the sections of variables; that is pahole's order, and with it type sections are equal
+//! to pahole's byte by byte.
+
+mod append;
+mod features;
+mod functions;
+mod variables;
+
+pub use features::Features;
+pub use functions::FunctionTable;
+
+use crate::btf::{Btf, Endian};
+use crate::dedup::{self, Base, DedupError};
+use crate::dwarf::{self, Debug, DwarfError};
+use crate::elf::{ElfError, Image};
+use object::elf;
+use rayon::prelude::*;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Bytes of DWARF that are turned into types before they are appended.
+const BATCH: usize = 24 << 20;
+
+/// Why a file cannot be encoded.
+#[derive(Debug, Error)]
+pub enum EncodeError {
+    /// The file.
+    #[error(transparent)]
+    Elf(#[from] ElfError),
+    /// Its DWARF.
+    #[error(transparent)]
+    Dwarf(#[from] DwarfError),
+    /// Its types.
+    #[error(transparent)]
+    Dedup(#[from] DedupError),
+    /// Functions cannot be told from stale ones.
+    #[error("it has no symbol table (no .symtab section)")]
+    NoSymbols,
+    /// The base does not fit.
+    #[error("{0}")]
+    Base(String),
+    /// Something that BTF cannot express.
+    #[error("{0}")]
+    Content(String),
+    /// Threads could not be had.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+impl From<dwarf::LoadError> for EncodeError {
+    fn from(e: dwarf::LoadError) -> EncodeError {
+        match e {
+            dwarf::LoadError::Elf(e) => e.into(),
+            dwarf::LoadError::Dwarf(e) => e.into(),
+        }
+    }
+}
+
+/// What an architecture's DWARF needs to be understood.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Byte order.
+    pub endian: Endian,
+    /// Bytes of a pointer.
+    pub pointer_size: u8,
+    /// How many parameters travel in registers.
+    pub register_params: u32,
+    /// Their `DW_OP_reg*`, where it is known.
+    registers: &'static [u8],
+}
+
+impl Target {
+    /// The target of a file. Registers as in the calling conventions that pahole checks.
+    pub fn of(image: &Image) -> Target {
+        let (register_params, registers): (u32, &'static [u8]) = match image.machine {
+            elf::EM_X86_64 => (6, &[0x55, 0x54, 0x51, 0x52, 0x58, 0x59]),
+            elf::EM_S390 => (5, &[0x52, 0x53, 0x54, 0x55, 0x56]),
+            elf::EM_ARM | elf::EM_AARCH64 => (8, &[0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57]),
+            elf::EM_SPARC | elf::EM_SPARCV9 => (6, &[]),
+            elf::EM_ARC | elf::EM_MIPS | elf::EM_PPC | elf::EM_PPC64 | elf::EM_RISCV => (8, &[]),
+            _ => (0, &[]),
+        };
+        Target {
+            endian: image.endian,
+            pointer_size: if image.is_64 { 8 } else { 4 },
+            register_params,
+            registers,
+        }
+    }
+
+    /// The register in which the parameter at this position is expected.
+    pub fn register(&self, position: u32) -> Option<u8> {
+        self.registers.get(position as usize).copied()
+    }
+}
+
+/// Where the time of one encode went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stages {
+    /// Reading, inflating and relocating sections.
+    pub read: Duration,
+    /// DIEs to types.
+    pub dwarf: Duration,
+    /// Appending CUs, choosing functions and variables.
+    pub append: Duration,
+    /// Deduplication.
+    pub dedup: Duration,
+}
+
+/// What one encode made.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The types, ready to be written.
+    pub btf: Btf,
+    /// What was left out or replaced, one line each.
+    pub warnings: Vec<String>,
+    /// Where the time went.
+    pub stages: Stages,
+}
+
+/// Turns the DWARF of `image` into BTF over `base`, or stand-alone.
+pub fn encode(
+    image: &Image,
+    base: Option<&Base>,
+    features: &Features,
+    threads: usize,
+) -> Result<Encoded, EncodeError> {
+    if let Some(base) = base
+        && base.btf().endian != image.endian
+    {
+        return Err(EncodeError::Base("its byte order is not that of the base".into()));
+    }
+    let mut stages = Stages::default();
+    let mut watch = Instant::now();
+    let mut lap = |slot: &mut Duration| {
+        let now = Instant::now();
+        *slot += now - watch;
+        watch = now;
+    };
+    let symbols = match image.symbols()? {
+        Some(symbols) => symbols,
+        // What is missing first is what its reader wants to hear first.
+        None if image.section(b".debug_info").is_none() => return Err(DwarfError::Missing.into()),
+        None => return Err(EncodeError::NoSymbols),
+    };
+    let debug = Debug::load(image, &symbols)?;
+    let known = FunctionTable::new(image, &symbols, features)?;
+    lap(&mut stages.read);
+
+    let target = Target::of(image);
+    let groups = debug.groups(&features.lang_exclude)?;
+    let mut file = append::File::new(base, image.endian);
+    let pool = match threads {
+        0 | 1 => None,
+        n => Some(rayon::ThreadPoolBuilder::new().num_threads(n).build()?),
+    };
+    let vars = variables::Rules::new(image, &symbols, features);
+    let mut rest = &groups[..];
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let full = rest.iter().position(|group| {
+            bytes += group.size();
+            bytes > BATCH
+        });
+        let (batch, after) = rest.split_at(full.unwrap_or(rest.len()).max(1));
+        rest = after;
+        let read = |group| dwarf::read(group, &known, target, features);
+        let cus = match &pool {
+            None => batch.iter().map(read).collect::<Result<Vec<_>, _>>()?,
+            Some(pool) => pool.install(|| batch.par_iter().map(read).collect::<Result<_, _>>())?,
+        };
+        lap(&mut stages.dwarf);
+        for cu in cus {
+            file.append(cu, &vars)?;
+        }
+        lap(&mut stages.append);
+    }
+    let (mut btf, warnings) = file.finish(&known, &vars, features);
+    lap(&mut stages.append);
+    dedup::dedup(base, &mut btf)?;
+    lap(&mut stages.dedup);
+    Ok(Encoded { btf, warnings, stages })
+}
