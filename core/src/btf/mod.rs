@@ -4,8 +4,10 @@
 //! *split* layer continues both. All words are in host byte order; [`Btf::parse`] and
 //! [`Btf::to_bytes`] translate.
 
+pub mod dump;
 pub mod find;
 pub mod kind;
+mod layers;
 mod read;
 pub mod strings;
 pub mod types;
