@@ -65,6 +65,8 @@ fn print(json: &mut Json, layers: Layers<'_>, ty: Type<'_>) {
                 let wide = e.get(2).map_or(0, |&high| u64::from(high) << 32) | u64::from(e[1]);
                 match (kind, ty.kflag()) {
                     (Kind::Enum, true) => json.number("val", e[1] as i32),
+                    // Unsigned values from 2^31 on come out of bpftool with their sign extended.
+                    (Kind::Enum, false) => json.number("val", e[1] as i32 as u64),
                     (_, true) => json.number("val", wide as i64),
                     (_, false) => json.number("val", wide),
                 }

@@ -20,7 +20,7 @@ impl Printer<'_> {
         // From the name outwards to the type that has a name, or is a struct or enum.
         let mut chain = Vec::new();
         loop {
-            self.budget.spend(id, depth, 1)?;
+            self.spend(id, depth)?;
             if chain.len() == MAX_CHAIN {
                 return fail(id, format!("is a chain of more than {MAX_CHAIN} types"));
             }
@@ -50,7 +50,7 @@ impl Printer<'_> {
     ) -> Result<(), BtfError> {
         let mut after_pointer = true;
         while let Some(id) = chain.pop() {
-            self.budget.spend(id, depth, 1)?;
+            self.spend(id, depth)?;
             let Some(ty) = self.layers.get(id) else {
                 self.qualifiers(chain);
                 self.out.push_str("void");

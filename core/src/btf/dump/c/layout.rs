@@ -34,7 +34,19 @@ pub(super) struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     Member(usize),
-    Gap { from: u64, to: u64 },
+    Gap(Gap),
+}
+
+/// Bits that no member takes, and that the compiler would not leave by itself. Between bitfields all
+/// such bits: there a reader cannot see what the compiler does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub from: u64,
+    pub to: u64,
+    /// What follows starts at a multiple of so many bits by itself.
+    pub next_align: u64,
+    /// Bitfields stand on both sides.
+    pub inside_bitfields: bool,
 }
 
 /// A member as the compiler sees it; bits, but for `align` in bytes.
@@ -171,7 +183,8 @@ fn place(ty: Type<'_>, fields: &[Field], plan: Plan, mut report: impl FnMut(Item
         } else {
             at
         };
-        if natural != f.offset {
+        let inside_bitfields = f.width > 0 && index > 0 && fields[index - 1].width > 0;
+        if natural != f.offset || inside_bitfields && at != f.offset {
             let held = if f.width == 0 {
                 f.offset.is_multiple_of(own_align)
             } else {
@@ -180,7 +193,12 @@ fn place(ty: Type<'_>, fields: &[Field], plan: Plan, mut report: impl FnMut(Item
             if f.offset < at || !held || union {
                 return false;
             }
-            report(Item::Gap { from: at, to: f.offset });
+            report(Item::Gap(Gap {
+                from: at,
+                to: f.offset,
+                next_align: if f.width == 0 { own_align } else { 1 },
+                inside_bitfields,
+            }));
         }
         report(Item::Member(index));
         at = f.offset.saturating_add(if f.width == 0 { f.size } else { f.width });
@@ -196,7 +214,8 @@ fn place(ty: Type<'_>, fields: &[Field], plan: Plan, mut report: impl FnMut(Item
         return false;
     }
     if end.next_multiple_of(align) != total {
-        report(Item::Gap { from: if union { 0 } else { end }, to: total });
+        let from = if union { 0 } else { end };
+        report(Item::Gap(Gap { from, to: total, next_align: align, inside_bitfields: false }));
     }
     true
 }

@@ -31,7 +31,7 @@ pub(super) fn order(layers: Layers<'_>) -> Result<Vec<u32>, BtfError> {
     Ok(order.queue)
 }
 
-/// Which types another one uses: an anonymous one is then printed there and not on its own.
+/// Which types another one uses: an anonymous enum is then printed there and not on its own.
 fn referenced(layers: Layers<'_>) -> Vec<bool> {
     let mut referenced = vec![false; layers.next_id() as usize];
     for id in 1..layers.next_id() {
@@ -83,11 +83,12 @@ impl Order<'_> {
                 for member in members(ty) {
                     self.visit(member.ty, false, depth + 1)?;
                 }
+                // An anonymous one is printed where it is used; alone it would declare nothing.
                 self.define(id, named);
                 true
             }
             Kind::Enum | Kind::Enum64 | Kind::Fwd => {
-                self.define(id, named);
+                self.define(id, named || !self.referenced[at]);
                 true
             }
             Kind::Typedef => {
@@ -122,9 +123,9 @@ impl Order<'_> {
         Ok(strong)
     }
 
-    fn define(&mut self, id: u32, named: bool) {
+    fn define(&mut self, id: u32, queued: bool) {
         self.states[id as usize] = State::Done;
-        if named || !self.referenced[id as usize] {
+        if queued {
             self.queue.push(id);
         }
     }

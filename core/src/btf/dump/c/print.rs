@@ -1,6 +1,6 @@
 //! Definitions and forward declarations, each where the next definition needs it.
 
-use super::layout::{Fit, Item, Layouts};
+use super::layout::{Fit, Gap, Item, Layouts, Plan};
 use super::names::Names;
 use super::{Budget, fail};
 use crate::btf::layers::{Layers, Member, members, payload};
@@ -46,13 +46,16 @@ impl<'a> Printer<'a> {
         }
     }
 
-    pub fn into_text(self) -> String {
-        self.out
-    }
-
     pub fn print(&mut self, text: fmt::Arguments<'_>) {
         // Writing to a String does not fail.
         let _ = self.out.write_fmt(text);
+    }
+
+    /// Accounts for a visit of type `id`; what was printed since the last one is work too.
+    pub fn spend(&mut self, id: u32, depth: u32) -> Result<(), BtfError> {
+        let printed = (self.out.len() - self.charged) as u64;
+        self.charged = self.out.len();
+        self.budget.spend(id, depth, 1 + printed / 16)
     }
 
     fn indent(&mut self, level: u32) {
@@ -61,10 +64,7 @@ impl<'a> Printer<'a> {
 
     /// Makes sure that type `id` can be used in the definition of `user`, 0 to define it itself.
     pub fn emit(&mut self, id: u32, user: u32, depth: u32) -> Result<(), BtfError> {
-        // What was printed since the last visit counts as work.
-        let printed = (self.out.len() - self.charged) as u64;
-        self.charged = self.out.len();
-        self.budget.spend(id, depth, 1 + printed / 16)?;
+        self.spend(id, depth)?;
         let Some(ty) = self.layers.get(id) else { return Ok(()) };
         let (at, kind) = (id as usize, self.layers.kind(id));
         let define = user == 0;
@@ -282,13 +282,12 @@ impl<'a> Printer<'a> {
             self.overlaid_body(ty, level, depth)?;
         } else {
             let items = self.layouts.items(id, ty, depth, &mut self.budget)?;
-            let unit = if plan.fit == Fit::Packed { 64 } else { 8 * plan.align };
             for item in items {
                 match item {
-                    Item::Gap { from, to } if ty.kind() == Some(Kind::Union) => {
-                        self.pad_array((to - from) / 8, level + 1);
+                    Item::Gap(gap) if ty.kind() == Some(Kind::Union) => {
+                        self.pad_array((gap.to - gap.from) / 8, level + 1);
                     }
-                    Item::Gap { from, to } => self.pad(from, to, unit, level + 1),
+                    Item::Gap(gap) => self.pad(gap, ty, plan, level + 1),
                     Item::Member(index) => {
                         if let Some(member) = members(ty).nth(index) {
                             self.member(member, level + 1, depth)?;
@@ -330,7 +329,8 @@ impl<'a> Printer<'a> {
             self.out.push('\n');
             self.indent(inner);
             self.out.push_str("struct {");
-            self.pad(0, member.offset.into(), 64, inner + 1);
+            self.pad_array(u64::from(member.offset) / 8, inner + 1);
+            self.fill(0, u64::from(member.offset) % 8, 8, inner + 1);
             self.member(member, inner + 1, depth)?;
             self.out.push('\n');
             self.indent(inner);
@@ -343,37 +343,67 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    /// Unnamed bitfields from one bit to another. None crosses a boundary of its type, and no type
-    /// is wider than `widest` bits: on some machines it would raise the struct's alignment.
-    fn pad(&mut self, from: u64, to: u64, widest: u64, level: u32) {
-        let mut at = from;
-        if to - from > LONGEST_ROW * widest.min(8 * self.layouts.pointer()) {
-            let whole = from.next_multiple_of(8);
-            self.pad(from, whole, widest, level);
-            self.pad_array((to - whole) / 8, level);
-            at = to - to % 8;
+    /// Unnamed bitfields for a gap. Where a bitfield does not fit before the next boundary of its
+    /// type, the compiler moves it there, so that the way to the boundary needs no text.
+    ///
+    /// On some machines (AArch64) the type raises the alignment of the struct. A gap comes from an
+    /// alignment that was asked for, and is narrower than that; it is a divisor of the size.
+    fn pad(&mut self, gap: Gap, ty: Type<'a>, plan: Plan, level: u32) {
+        let Gap { from, to, next_align, inside_bitfields } = gap;
+        let packed = plan.fit == Fit::Packed;
+        let mut unit = 8 * self.layouts.pointer();
+        if !packed {
+            unit = unit.min(8 << ty.size_or_type().trailing_zeros().min(3));
         }
+        while from.next_multiple_of(unit) > to {
+            unit /= 2;
+        }
+        if to - from > LONGEST_ROW * unit {
+            let whole = from.next_multiple_of(8);
+            self.fill(from, whole, 8, level);
+            self.pad_array((to - whole) / 8, level);
+            return self.fill(to - to % 8, to, 8, level);
+        }
+        let start = from.next_multiple_of(unit);
+        if start > from {
+            if inside_bitfields {
+                self.unnamed(unit, start - from, level);
+            } else {
+                // Neither what follows nor the first bitfield of the rest would move to it.
+                let stays = if start == to {
+                    from.next_multiple_of(next_align) != start
+                } else {
+                    packed || to - start <= start - from
+                };
+                if stays {
+                    self.unnamed(unit, 0, level);
+                }
+            }
+        }
+        self.fill(start, to, unit, level);
+    }
+
+    /// Unnamed bitfields from one bit to another, none across a boundary of its type.
+    fn fill(&mut self, from: u64, to: u64, unit: u64, level: u32) {
+        let mut at = from;
         while at < to {
-            let left = to - at;
-            let wanted = match left {
-                33.. if self.layouts.pointer() == 8 => 64,
-                17.. => 32,
-                9.. => 16,
-                _ => 8,
-            };
-            let unit = wanted.min(widest);
-            let word = match unit {
-                64.. => "long",
-                32.. => "int",
-                16.. => "short",
-                _ => "char",
-            };
-            let bits = (unit - at % unit).min(left);
-            self.out.push('\n');
-            self.indent(level);
-            self.print(format_args!("{word}: {bits};"));
+            let bits = (unit - at % unit).min(to - at);
+            let smallest = bits.next_power_of_two().max(8);
+            self.unnamed(if at % unit == 0 { smallest } else { unit }, bits, level);
             at += bits;
         }
+    }
+
+    fn unnamed(&mut self, unit: u64, bits: u64, level: u32) {
+        let word = match unit {
+            64.. => "long",
+            32.. => "int",
+            16.. => "short",
+            _ => "char",
+        };
+        self.out.push('\n');
+        self.indent(level);
+        self.print(format_args!("{word}: {bits};"));
     }
 
     fn pad_array(&mut self, bytes: u64, level: u32) {
