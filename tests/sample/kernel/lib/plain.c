@@ -1,0 +1,7 @@
+/* Compiled without debug information. */
+#include <linux/module.h>
+
+int plain_add(int a, int b)
+{
+	return a + b;
+}
