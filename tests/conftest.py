@@ -1,0 +1,29 @@
+"""Fixtures that several of the test packages use."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support import sample
+from tests.support.run import btfd
+
+
+@pytest.fixture(scope="session")
+def sample_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample tree as the linker left it. Not to be changed."""
+    out = tmp_path_factory.mktemp("sample") / "tree"
+    sample.build(out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def encoded_tree(sample_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample tree with BTF in its image and its modules. Not to be changed."""
+    out = tmp_path_factory.mktemp("encoded") / "tree"
+    shutil.copytree(sample_tree, out)
+    done = btfd("watch", out, "--once", "--encode-base")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out

@@ -1,0 +1,1 @@
+"""A small build tree that looks like a kernel's, and what is done with it."""
