@@ -38,7 +38,8 @@ def say(text: str) -> None:
 
 
 def make(out: Path, *targets: str) -> None:
-    command = ["make", "-j2", "--no-print-directory", "-C", str(out / "source"), f"OUT={out}", *targets]
+    command = ["make", "-j2", "--no-print-directory", "-C", str(out / "source")]
+    command += [f"OUT={out}", *targets]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(f"the build failed:\n{done.stdout}{done.stderr}")

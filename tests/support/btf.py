@@ -58,14 +58,14 @@ class Btf:
         self.strings = raw[header + str_at : header + str_at + str_size]
         if len(self.type_bytes) != type_size or len(self.strings) != str_size:
             raise BadBtf("sections reach past the end")
-        self.first_string = base.end_of_strings if base else 0
-        self.end_of_strings = self.first_string + str_size
-        self.first = base.next if base else 1
+        self.first_string: int = base.end_of_strings if base else 0
+        self.end_of_strings: int = self.first_string + str_size
+        self.first: int = base.next if base else 1
         try:
             self.types = list(self._read())
         except struct.error as error:
             raise BadBtf(f"cut short: {error}") from error
-        self.next = self.first + len(self.types)
+        self.next: int = self.first + len(self.types)
         for i, one in enumerate(self.types, self.first):
             if any(ref >= self.next for ref in one.refs):
                 raise BadBtf(f"type {i} refers to a type that is not there")

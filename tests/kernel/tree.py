@@ -1,0 +1,169 @@
+"""A real kernel build tree, made from Debian's debug packages.
+
+    python -m tests.kernel.tree      fetch it and print where it is
+
+Apt is asked for the newest kernel that `linux-image-cloud-amd64-dbg` of this machine's Debian 12
+depends on, with an apt state of our own, so that nothing of the machine's changes and no root is
+needed. What a build would leave is kept in $BTFD_TEST_CACHE (default ~/.cache/btfd-tests) and used
+again: vmlinux, kernel/**/*.ko, modules.order, include/config/, vmlinuz. About 310 MB are fetched,
+1.8 GB stay. $BTFD_TEST_TREE names a tree that is there already instead.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+META = "linux-image-cloud-amd64-dbg"
+STAMP = ".complete"
+
+
+class NoTree(Exception):
+    """No kernel tree can be had here; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTree:
+    """A build tree with its modules. Never written to."""
+
+    root: Path
+
+    @property
+    def vmlinux(self) -> Path:
+        return self.root / "vmlinux"
+
+    @property
+    def image(self) -> Path:
+        """What boots."""
+        return self.root / "vmlinuz"
+
+    def modules(self) -> list[str]:
+        """Paths below the root, in order."""
+        return (self.root / "modules.order").read_text().split()
+
+    def find(self, name: str) -> str:
+        """The path of the module with that name."""
+        return next(m for m in self.modules() if Path(m).stem.replace("-", "_") == name)
+
+
+def cache_dir() -> Path:
+    return Path(os.environ.get("BTFD_TEST_CACHE") or Path.home() / ".cache" / "btfd-tests")
+
+
+def present() -> KernelTree | None:
+    """The tree that is here already, if one is."""
+    given = os.environ.get("BTFD_TEST_TREE")
+    if given:
+        if not (Path(given) / "vmlinux").exists():
+            raise NoTree(f"BTFD_TEST_TREE={given} has no vmlinux")
+        return KernelTree(Path(given).resolve())
+    stamps = sorted(cache_dir().glob(f"linux-*/{STAMP}"), key=lambda p: p.stat().st_mtime)
+    return KernelTree(stamps[-1].parent) if stamps else None
+
+
+def get() -> KernelTree:
+    """The tree that is here already, else a fetched one. Two at once wait for each other."""
+    found = present()
+    if found:
+        return found
+    _check_machine()
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return present() or _fetch()
+
+
+def _check_machine() -> None:
+    for tool in ("apt-get", "apt-cache", "dpkg-deb"):
+        if not shutil.which(tool):
+            raise NoTree(f"no kernel tree in {cache_dir()}, and no {tool} to fetch one")
+    system = Path("/etc/os-release").read_text()
+    if "VERSION_CODENAME=bookworm" not in system:
+        raise NoTree(f"no kernel tree in {cache_dir()}, and this is not Debian 12 to fetch one")
+
+
+@contextmanager
+def _private_apt() -> Iterator[tuple[Path, list[str]]]:
+    """A directory to work in and the options that make apt keep its state there."""
+    with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache_dir()) as name:
+        work = Path(name)
+        for part in ("lists/partial", "cache/archives/partial", "deb"):
+            (work / part).mkdir(parents=True)
+        (work / "status").touch()
+        options = {
+            "APT::Architecture": "amd64",
+            "APT::Architectures": "amd64",
+            "APT::Sandbox::User": "",
+            "Dir::State::Lists": work / "lists",
+            "Dir::State::status": work / "status",
+            "Dir::Cache": work / "cache",
+            "Acquire::Languages": "none",
+        }
+        yield work, [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+
+
+def _run(*command: str, cwd: Path | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=1800
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise NoTree(f"{command[0]}: {last}")
+    return done.stdout
+
+
+def _fetch() -> KernelTree:
+    with _private_apt() as (work, options):
+        _run("apt-get", *options, "-q", "update")
+        shown = _run("apt-cache", *options, "depends", META)
+        match = re.search(r"Depends: (linux-image-\S+-cloud-amd64)-dbg\s", shown)
+        if not match:
+            raise NoTree(f"apt knows no {META}")
+        package = match[1]
+        wanted = [f"{package}-dbg", package]
+        _run("apt-get", *options, "-q", "download", *wanted, cwd=work / "deb")
+        for archive in sorted((work / "deb").iterdir()):
+            _run("dpkg-deb", "-x", str(archive), str(work / "root"))
+            archive.unlink()
+        tree = _arrange(work / "root", work / "tree")
+        target = cache_dir() / package.replace("linux-image-", "linux-")
+        shutil.rmtree(target, ignore_errors=True)
+        tree.rename(target)
+    return KernelTree(target)
+
+
+def _arrange(unpacked: Path, tree: Path) -> Path:
+    """Puts what the packages hold where a build would have put it."""
+    debug = unpacked / "usr/lib/debug"
+    (modules,) = (debug / "lib/modules").iterdir()
+    release = modules.name
+    (tree / "include/config").mkdir(parents=True)
+    shutil.move(modules / "kernel", tree / "kernel")
+    shutil.move(debug / f"boot/vmlinux-{release}", tree / "vmlinux")
+    shutil.move(unpacked / f"boot/vmlinuz-{release}", tree / "vmlinuz")
+    config = (unpacked / f"boot/config-{release}").read_text().splitlines(keepends=True)
+    chosen = "".join(line for line in config if line.startswith("CONFIG_"))
+    (tree / "include/config/auto.conf").write_text(chosen)
+    (tree / "include/config/kernel.release").write_text(release + "\n")
+    names = sorted(str(path.relative_to(tree)) for path in tree.glob("kernel/**/*.ko"))
+    if not names:
+        raise NoTree("the package holds no modules")
+    (tree / "modules.order").write_text("".join(name + "\n" for name in names))
+    (tree / STAMP).write_text(release + "\n")
+    return tree
+
+
+if __name__ == "__main__":
+    try:
+        print(get().root)
+    except NoTree as error:
+        sys.exit(f"tests.kernel.tree: {error}")
