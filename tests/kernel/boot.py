@@ -89,9 +89,8 @@ def name_of(elf: Elf) -> str:
 
 def depends(elf: Elf) -> list[str]:
     """Names of the modules that this one needs loaded."""
-    return [
-        one.replace("-", "_") for line in elf.modinfo("depends") for one in line.split(",") if one
-    ]
+    listed = ",".join(elf.modinfo("depends")).replace("-", "_")
+    return [name for name in listed.split(",") if name]
 
 
 def load_order(modules: Mapping[str, Elf]) -> list[str]:

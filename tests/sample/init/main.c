@@ -35,6 +35,9 @@ struct task {
 	struct file *restrict *files;
 };
 
+const char linux_banner[] __used =
+	"Linux version " UTS_RELEASE " (sample) (gcc) #1 SMP PREEMPT_DYNAMIC\n";
+
 static struct task init_task = { .comm = "swapper" };
 struct list_head modules_list;
 
