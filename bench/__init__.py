@@ -1,0 +1,1 @@
+"""pahole and btfd side by side, from one run on one machine."""
