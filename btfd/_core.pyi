@@ -69,7 +69,7 @@ class Encoded:
         """One line each: what was left out or sanitized, and why."""
     @property
     def stages(self) -> dict[str, float]:
-        """Milliseconds: read, dwarf, merge, dedup."""
+        """Milliseconds: read, dwarf, append, dedup."""
 
 def encode(
     path: Path,
@@ -86,10 +86,11 @@ def encode(
     every number of threads. Errors: CoreError.
     """
 
-def install(path: Path, btf: bytes, stamp: Stamp) -> str:
+def install(path: Path, btf: bytes, stamp: Stamp) -> tuple[str, Stamp]:
     """Puts `btf` into the ELF file `path`, which must still be the file with this stamp.
 
-    Returns "written", or "unchanged" where the file has these very bytes already. Afterwards
+    Returns "written", or "unchanged" where the file has these very bytes already, and the stamp
+    that the file has now. Afterwards
     there is exactly one .BTF and no .BTF.base; a kill at any moment leaves the old file or the new
     one. Errors: Superseded, Busy, CoreError; the file is then untouched.
     """

@@ -3,19 +3,29 @@
 //! Bytes in, bytes out. Everything that takes time runs without the GIL, and a panic in it becomes
 //! a `CoreError` like any other failure.
 
+use crate::btf::dump::{self as print, Format};
 use crate::btf::find::find as find_type;
 use crate::btf::{Btf, BtfError, Endian, Kind};
 use crate::dedup::{self as engine, DedupError};
+use crate::dwarf::{DwarfError, language};
+use crate::elf::install::{Edit, InstallError, Outcome, Stamp, Way};
+use crate::elf::{ElfError, Image, install as installer};
+use crate::encode::{self as encoder, EncodeError, Features};
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 use pyo3::{create_exception, intern};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 create_exception!(btfd._core, CoreError, PyException, "Input that cannot be served.");
 create_exception!(
@@ -31,8 +41,17 @@ create_exception!(
     "Somebody else has the file open. Nothing was written; try again."
 );
 
+/// Which exception a failure becomes.
+#[derive(Clone, Copy)]
+enum Class {
+    Core,
+    Superseded,
+    Busy,
+}
+
 /// A failure on its way to becoming a `CoreError`.
 struct Failure {
+    class: Class,
     /// The layer that refused.
     kind: &'static str,
     text: String,
@@ -42,20 +61,71 @@ struct Failure {
 
 impl From<BtfError> for Failure {
     fn from(error: BtfError) -> Failure {
-        Failure { kind: "btf", text: error.to_string(), hint: None, errno_name: Some("EINVAL") }
+        Failure { errno_name: Some("EINVAL"), ..Failure::new("btf", error) }
     }
 }
 
 impl From<DedupError> for Failure {
     fn from(error: DedupError) -> Failure {
         let errno_name = Some(error.errno_name());
-        Failure { kind: "dedup", text: error.to_string(), hint: None, errno_name }
+        Failure { errno_name, ..Failure::new("dedup", error) }
+    }
+}
+
+impl From<InstallError> for Failure {
+    fn from(error: InstallError) -> Failure {
+        let class = match () {
+            () if error.is_superseded() => Class::Superseded,
+            () if error.is_busy() => Class::Busy,
+            () => Class::Core,
+        };
+        let hint = error.hint();
+        // The caller knows the path and says it once.
+        Failure { class, hint, ..Failure::new("install", error.why) }
+    }
+}
+
+impl From<ElfError> for Failure {
+    fn from(error: ElfError) -> Failure {
+        let (kind, hint) = match &error {
+            ElfError::Io { .. } => ("io", None),
+            ElfError::Truncated { .. } => ("elf", Some("link it again; it was cut short")),
+            _ => ("elf", None),
+        };
+        Failure { hint, ..Failure::new(kind, error) }
+    }
+}
+
+impl From<EncodeError> for Failure {
+    fn from(error: EncodeError) -> Failure {
+        let (kind, hint) = match error {
+            EncodeError::Elf(error) => return error.into(),
+            EncodeError::Dedup(error) => return error.into(),
+            EncodeError::Dwarf(DwarfError::Missing) => {
+                ("dwarf", Some("build with CONFIG_DEBUG_INFO=y (or -g), and encode before strip"))
+            }
+            EncodeError::Dwarf(DwarfError::Split) => {
+                ("dwarf", Some("build without CONFIG_DEBUG_INFO_SPLIT (-gsplit-dwarf)"))
+            }
+            EncodeError::Dwarf(_) => ("dwarf", None),
+            EncodeError::NoSymbols => ("elf", Some("encode before strip")),
+            _ => ("encode", None),
+        };
+        Failure { hint, ..Failure::new(kind, error) }
     }
 }
 
 impl Failure {
+    fn new(kind: &'static str, error: impl std::fmt::Display) -> Failure {
+        Failure { class: Class::Core, kind, text: error.to_string(), hint: None, errno_name: None }
+    }
+
     fn raise(self, py: Python<'_>) -> PyErr {
-        let error = CoreError::new_err(self.text);
+        let error = match self.class {
+            Class::Core => CoreError::new_err(self.text),
+            Class::Superseded => Superseded::new_err(self.text),
+            Class::Busy => Busy::new_err(self.text),
+        };
         let value = error.value(py);
         let set = value
             .setattr(intern!(py, "kind"), self.kind)
@@ -78,10 +148,8 @@ fn detached<T: Send>(
                 .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
                 .unwrap_or("unknown panic");
             Err(Failure {
-                kind: "encode",
-                text: format!("internal error: {what}"),
                 hint: Some("this is a bug in btfd; the input was left as it is"),
-                errno_name: None,
+                ..Failure::new("encode", format!("internal error: {what}"))
             })
         })
     });
@@ -92,6 +160,39 @@ fn detached<T: Send>(
 fn path_of(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     let encoded = path.py().import("os")?.call_method1("fsencode", (path,))?;
     Ok(OsString::from_vec(encoded.extract()?).into())
+}
+
+/// The BTF of an ELF file with a `.BTF` section or of a raw file, and `.BTF.base` where there is one.
+fn raw_btf(path: &Path) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+    let open = |source| ElfError::Io { what: "cannot open".into(), source };
+    let read = |source| ElfError::Io { what: "cannot read".into(), source };
+    let mut file = File::open(path).map_err(open)?;
+    if file.metadata().map_err(read)?.is_dir() {
+        return Err(Failure::new("io", "it is a directory, expected BTF or an ELF file with .BTF"));
+    }
+    let mut magic = [0; 4];
+    let got = file.read_at(&mut magic, 0).map_err(read)?;
+    if magic[..got] != object::elf::ELFMAG {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(read)?;
+        return Ok((bytes, None));
+    }
+    let image = Image::open(file)?;
+    let section = |name| image.section(name).map(|s| (s.kind, s));
+    match section(b".BTF") {
+        None => Err(Failure {
+            hint: Some("a vmlinux has one when it is built with CONFIG_DEBUG_INFO_BTF=y"),
+            ..Failure::new("elf", "it has no .BTF section")
+        }),
+        Some((object::elf::SHT_NOBITS, _)) => Err(Failure {
+            hint: Some("take the vmlinux of the build tree, or /sys/kernel/btf/vmlinux"),
+            ..Failure::new("elf", "its .BTF section has no bytes (a file of debug data only)")
+        }),
+        Some((_, s)) => {
+            let below = section(b".BTF.base").map(|(_, s)| image.read(s)).transpose()?;
+            Ok((image.read(s)?, below))
+        }
+    }
 }
 
 /// The layers as one, the lowest first.
@@ -134,12 +235,7 @@ impl Base {
     fn load(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Base> {
         let path = path_of(path)?;
         detached(py, || {
-            let bytes = std::fs::read(&path).map_err(|error| Failure {
-                kind: "io",
-                text: format!("{}: {error}", path.display()),
-                hint: None,
-                errno_name: None,
-            })?;
+            let (bytes, _) = raw_btf(&path)?;
             Base::new(&bytes)
         })
     }
@@ -168,14 +264,160 @@ impl Base {
 
     #[getter]
     fn size(&self) -> usize {
-        let btf = self.base.btf();
-        let parsed = || 24 + btf.types.words().len() * 4 + btf.strings.len();
-        self.bytes.as_ref().map_or_else(parsed, Vec::len)
+        self.bytes.as_ref().map_or_else(|| self.base.btf().byte_len(), Vec::len)
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &py.detach(|| self.raw()))
     }
+}
+
+type RawStamp = (u64, u64, u64, i64, i64);
+
+fn raw_stamp(s: Stamp) -> RawStamp {
+    (s.dev, s.ino, s.size, s.mtime_ns, s.ctime_ns)
+}
+
+fn stamp_of((dev, ino, size, mtime_ns, ctime_ns): RawStamp) -> Stamp {
+    Stamp { dev, ino, size, mtime_ns, ctime_ns }
+}
+
+/// What one encode made.
+#[pyclass(frozen, module = "btfd._core")]
+struct Encoded {
+    bytes: Vec<u8>,
+    #[pyo3(get)]
+    types: usize,
+    #[pyo3(get)]
+    functions: usize,
+    #[pyo3(get)]
+    full_size: Option<usize>,
+    #[pyo3(get)]
+    stamp: RawStamp,
+    #[pyo3(get)]
+    vermagic: Option<String>,
+    #[pyo3(get)]
+    warnings: Vec<String>,
+    #[pyo3(get)]
+    stages: BTreeMap<&'static str, f64>,
+}
+
+#[pymethods]
+impl Encoded {
+    #[getter]
+    fn btf<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.bytes)
+    }
+}
+
+/// `vermagic` of a module's `.modinfo`.
+fn vermagic(image: &Image) -> Result<Option<String>, Failure> {
+    let Some(section) = image.section(b".modinfo") else { return Ok(None) };
+    let bytes = image.read(section)?;
+    let mut entries = bytes.split(|&b| b == 0);
+    let value = entries.find_map(|entry| entry.strip_prefix(b"vermagic="));
+    Ok(value.map(|v| String::from_utf8_lossy(v).into_owned()))
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, base, features, *, lang_exclude=Vec::new(), threads=1, full=false))]
+fn encode(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+    base: Option<&Bound<'_, Base>>,
+    features: Vec<String>,
+    lang_exclude: Vec<String>,
+    threads: usize,
+    full: bool,
+) -> PyResult<Encoded> {
+    let path = path_of(path)?;
+    let mut on = Features::default();
+    for name in &features {
+        if !on.enable(name) {
+            return Err(PyValueError::new_err(format!("{name:?} is not a feature")));
+        }
+    }
+    for name in &lang_exclude {
+        let unknown = || PyValueError::new_err(format!("{name:?} is not a language"));
+        on.lang_exclude.push(language(name).ok_or_else(unknown)?);
+    }
+    let base = base.map(|b| b.get().base.clone());
+    detached(py, || {
+        let open = |source| ElfError::Io { what: "cannot open".into(), source };
+        let file = File::open(&path).map_err(open)?;
+        let stamp = Stamp::of(&file).map_err(open)?;
+        let image = Image::open(file)?;
+        let made = encoder::encode(&image, base.as_deref(), &on, threads)?;
+        let full_size = match base {
+            Some(_) if full => Some(encoder::encode(&image, None, &on, threads)?.btf.byte_len()),
+            _ => None,
+        };
+        let ms = |d: Duration| d.as_secs_f64() * 1e3;
+        let stages = &made.stages;
+        Ok(Encoded {
+            types: made.btf.types.len(),
+            functions: made.btf.types.iter().filter(|t| t.kind() == Some(Kind::Func)).count(),
+            full_size,
+            stamp: raw_stamp(stamp),
+            vermagic: vermagic(&image)?,
+            warnings: made.warnings,
+            stages: BTreeMap::from([
+                ("read", ms(stages.read)),
+                ("dwarf", ms(stages.dwarf)),
+                ("append", ms(stages.append)),
+                ("dedup", ms(stages.dedup)),
+            ]),
+            bytes: made.btf.to_bytes(),
+        })
+    })
+}
+
+#[pyfunction]
+fn install(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+    btf: PyBackedBytes,
+    stamp: RawStamp,
+) -> PyResult<(&'static str, RawStamp)> {
+    let path = path_of(path)?;
+    detached(py, || {
+        let edits = [Edit::Put { name: ".BTF", data: &btf }, Edit::Remove { name: ".BTF.base" }];
+        let done = installer::install_sections(&path, &edits, &stamp_of(stamp), Way::Auto)?;
+        let outcome = match done.outcome {
+            Outcome::Written => "written",
+            Outcome::Unchanged => "unchanged",
+        };
+        Ok((outcome, raw_stamp(done.stamp)))
+    })
+}
+
+#[pyfunction]
+fn write_detached(py: Python<'_>, path: &Bound<'_, PyAny>, btf: PyBackedBytes) -> PyResult<()> {
+    let path = path_of(path)?;
+    detached(py, || Ok(installer::write_detached(&path, &btf)?))
+}
+
+#[pyfunction]
+fn read_btf<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let path = path_of(path)?;
+    let (bytes, _) = detached(py, || raw_btf(&path))?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+#[pyfunction]
+fn dump(
+    py: Python<'_>,
+    btf: PyBackedBytes,
+    base: Option<&Bound<'_, Base>>,
+    format: &str,
+) -> PyResult<String> {
+    let unknown = || PyValueError::new_err(format!("{format:?} is not a format"));
+    let format = Format::from_name(format).ok_or_else(unknown)?;
+    let base = base.map(|b| b.get().base.clone());
+    detached(py, || {
+        let base = base.as_ref().map(|b| b.btf());
+        Ok(print::dump(&Btf::parse(&btf, base)?, base, format)?)
+    })
 }
 
 #[pyfunction]
@@ -237,6 +479,12 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     error.setattr("hint", py.None())?;
     error.setattr("errno_name", py.None())?;
     m.add_class::<Base>()?;
+    m.add_class::<Encoded>()?;
+    m.add_function(wrap_pyfunction!(encode, m)?)?;
+    m.add_function(wrap_pyfunction!(install, m)?)?;
+    m.add_function(wrap_pyfunction!(write_detached, m)?)?;
+    m.add_function(wrap_pyfunction!(read_btf, m)?)?;
+    m.add_function(wrap_pyfunction!(dump, m)?)?;
     m.add_function(wrap_pyfunction!(dedup, m)?)?;
     m.add_function(wrap_pyfunction!(find, m)?)?;
     m.add_function(wrap_pyfunction!(parse, m)?)

@@ -97,10 +97,15 @@ impl Btf {
         self.strings.extend_from_slice(&upper.strings);
     }
 
+    /// How many bytes [`Btf::to_bytes`] gives.
+    pub fn byte_len(&self) -> usize {
+        24 + self.types.words().len() * 4 + self.strings.len()
+    }
+
     /// The bytes of the layer: a header of 24 bytes, types, strings.
     pub fn to_bytes(&self) -> Vec<u8> {
         let type_len = (self.types.words().len() * 4) as u32;
-        let mut out = Vec::with_capacity(24 + type_len as usize + self.strings.len());
+        let mut out = Vec::with_capacity(self.byte_len());
         let mut put = |bytes: &[u8]| out.extend_from_slice(bytes);
         let word = |w: u32| match self.endian {
             Endian::Little => w.to_le_bytes(),
