@@ -12,7 +12,7 @@ use crate::dwarf::{DeclTag, Function, Param};
 use crate::elf::{self, Image, Symbols};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use object::elf::{STT_FUNC, STT_NOTYPE};
+use object::elf::STT_FUNC;
 use std::hash::BuildHasher;
 
 /// Chains of pointers and qualifiers longer than this are taken as different.
@@ -103,7 +103,7 @@ impl FunctionTable {
         let here = || {
             symbols
                 .iter()
-                .filter(|s| s.section as usize == section.index && s.kind() != STT_NOTYPE)
+                .filter(|s| s.section as usize == section.index)
                 .map(|s| (s, symbols.name(s)))
         };
         let sets: Vec<(u64, u64)> = here()
