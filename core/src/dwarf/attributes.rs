@@ -1,10 +1,10 @@
 //! The attributes of one DIE, those that matter, by name.
 
-use super::unit::{Slice, Unit};
+use super::abbreviations::{Field, Plan};
+use super::bytes::Cursor;
+use super::unit::{Location, Raw, Slice, Unit};
+use gimli::Operation;
 use gimli::constants as dw;
-use gimli::{Abbreviation, AttributeValue, EntriesRaw, Operation, Reader};
-
-type Value<'d> = AttributeValue<Slice<'d>>;
 
 /// What a DIE says, as far as BTF needs it. References are offsets in the group, 0 for none.
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub(super) struct Attributes<'d> {
     pub const_text: Option<&'d [u8]>,
     pub ty: u32,
     pub origin: u32,
-    pub specification: u32,
+    pub specification: Option<u32>,
     pub byte_size: Option<u64>,
     pub bit_size: u64,
     pub bit_offset: u64,
@@ -21,70 +21,77 @@ pub(super) struct Attributes<'d> {
     pub member_location: Option<u64>,
     pub encoding: u64,
     pub const_value: u64,
+    /// Outer `Some`: it is given; inner `None`: not as a constant.
     pub upper_bound: Option<Option<u64>>,
     pub count: Option<u64>,
-    pub location: Option<Value<'d>>,
+    pub location: Option<Location<'d>>,
     pub declaration: bool,
     pub external: bool,
     pub artificial: bool,
-    pub has_specification: bool,
 }
 
 impl<'d> Attributes<'d> {
-    /// Reads the attributes of the DIE whose abbreviation was just read.
-    ///
-    /// `base` is the unit's offset in its group, `start` the group's in `.debug_info`.
+    /// Reads the attributes of the DIE whose abbreviation was just read; `start` is the offset of
+    /// the group in `.debug_info`.
+    #[inline]
     pub fn read(
         unit: &Unit<'d>,
-        entries: &mut EntriesRaw<'_, Slice<'d>>,
-        abbreviation: &Abbreviation,
-        base: u32,
+        plan: &Plan,
+        cursor: &mut Cursor<'d>,
         start: usize,
     ) -> gimli::Result<Attributes<'d>> {
         let mut a = Attributes::default();
-        for &spec in abbreviation.attributes() {
-            let name = spec.name();
-            if !matters(name) {
-                entries.skip_attributes(&[spec])?;
+        for step in unit.abbreviations.steps(plan) {
+            if step.field == Field::Skip {
+                match step.size {
+                    Some(size) => cursor.skip(size as usize)?,
+                    None => drop(unit.read(step, cursor)?),
+                }
                 continue;
             }
-            let attribute = entries.read_attribute(spec)?;
-            let raw = attribute.raw_value();
-            let reference = || match raw {
-                AttributeValue::UnitRef(offset) => u32::try_from(offset.0).unwrap_or(0) + base,
-                AttributeValue::DebugInfoRef(offset) => {
-                    offset.0.checked_sub(start).and_then(|o| u32::try_from(o).ok()).unwrap_or(0)
-                }
-                _ => 0,
-            };
-            match name {
-                dw::DW_AT_name => a.name = unit.string(&raw)?,
-                dw::DW_AT_type => a.ty = reference(),
-                dw::DW_AT_abstract_origin => a.origin = reference(),
-                dw::DW_AT_specification => {
-                    a.has_specification = true;
-                    a.specification = reference();
-                }
-                dw::DW_AT_byte_size => a.byte_size = Some(number(&raw)),
-                dw::DW_AT_bit_size => a.bit_size = number(&raw),
-                dw::DW_AT_bit_offset => a.bit_offset = number(&raw),
-                dw::DW_AT_data_bit_offset => a.data_bit_offset = Some(offset(unit, &raw)?),
-                dw::DW_AT_data_member_location => a.member_location = Some(offset(unit, &raw)?),
-                dw::DW_AT_encoding => a.encoding = number(&raw),
-                dw::DW_AT_const_value => {
+            let raw = unit.read(step, cursor)?;
+            match step.field {
+                Field::Name => a.name = unit.string(&raw)?,
+                Field::Type => a.ty = reference(unit, &raw, start),
+                Field::Origin => a.origin = reference(unit, &raw, start),
+                Field::Specification => a.specification = Some(reference(unit, &raw, start)),
+                Field::ByteSize => a.byte_size = Some(number(&raw)),
+                Field::BitSize => a.bit_size = number(&raw),
+                Field::BitOffset => a.bit_offset = number(&raw),
+                Field::DataBitOffset => a.data_bit_offset = Some(offset(unit, &raw)?),
+                Field::MemberLocation => a.member_location = Some(offset(unit, &raw)?),
+                Field::Encoding => a.encoding = number(&raw),
+                Field::ConstValue => {
                     a.const_text = unit.string(&raw)?;
                     a.const_value = number(&raw);
                 }
-                dw::DW_AT_upper_bound => a.upper_bound = Some(unsigned(&raw)),
-                dw::DW_AT_count => a.count = unsigned(&raw),
-                dw::DW_AT_location => a.location = Some(attribute.value()),
-                dw::DW_AT_declaration => a.declaration = true,
-                dw::DW_AT_external => a.external = true,
-                dw::DW_AT_artificial => a.artificial = true,
-                _ => {}
+                Field::UpperBound => a.upper_bound = Some(constant(&raw)),
+                Field::Count => a.count = constant(&raw),
+                Field::Location => a.location = unit.location(&raw),
+                Field::Declaration => a.declaration = true,
+                Field::External => a.external = true,
+                Field::Artificial => a.artificial = true,
+                Field::Skip
+                | Field::Language
+                | Field::StrOffsetsBase
+                | Field::AddrBase
+                | Field::LoclistsBase => {}
             }
         }
         Ok(a)
+    }
+
+    /// Passes over the attributes.
+    pub fn skip(unit: &Unit<'d>, plan: &Plan, cursor: &mut Cursor<'d>) -> gimli::Result<()> {
+        for step in unit.abbreviations.steps(plan) {
+            match step.size {
+                Some(size) if step.form != dw::DW_FORM_implicit_const => {
+                    cursor.skip(size as usize)?;
+                }
+                _ => drop(unit.read(step, cursor)?),
+            }
+        }
+        Ok(())
     }
 
     /// The name, empty for none.
@@ -93,71 +100,64 @@ impl<'d> Attributes<'d> {
     }
 }
 
-fn matters(name: gimli::DwAt) -> bool {
-    matches!(
-        name,
-        dw::DW_AT_name
-            | dw::DW_AT_type
-            | dw::DW_AT_abstract_origin
-            | dw::DW_AT_specification
-            | dw::DW_AT_byte_size
-            | dw::DW_AT_bit_size
-            | dw::DW_AT_bit_offset
-            | dw::DW_AT_data_bit_offset
-            | dw::DW_AT_data_member_location
-            | dw::DW_AT_encoding
-            | dw::DW_AT_const_value
-            | dw::DW_AT_upper_bound
-            | dw::DW_AT_count
-            | dw::DW_AT_location
-            | dw::DW_AT_declaration
-            | dw::DW_AT_external
-            | dw::DW_AT_artificial
-    )
+/// Where a reference leads, as an offset in the group; 0 where it leaves the group.
+#[inline]
+fn reference(unit: &Unit<'_>, raw: &Raw<'_>, start: usize) -> u32 {
+    let from = match raw.form {
+        dw::DW_FORM_ref1
+        | dw::DW_FORM_ref2
+        | dw::DW_FORM_ref4
+        | dw::DW_FORM_ref8
+        | dw::DW_FORM_ref_udata => unit.offset as u64,
+        dw::DW_FORM_ref_addr => 0,
+        _ => return 0,
+    };
+    let offset = from.checked_add(raw.number).and_then(|o| o.checked_sub(start as u64));
+    offset.and_then(|o| u32::try_from(o).ok()).unwrap_or(0)
 }
 
-/// A constant of any form; 0 where the form is none of a number.
-fn number(value: &Value<'_>) -> u64 {
-    match *value {
-        AttributeValue::Addr(n) => n,
-        AttributeValue::Flag(flag) => u64::from(flag),
-        ref other => unsigned(other).unwrap_or(0),
+/// A constant; 0 where the form is none of a number.
+fn number(raw: &Raw<'_>) -> u64 {
+    match raw.form {
+        dw::DW_FORM_addr | dw::DW_FORM_flag | dw::DW_FORM_flag_present => raw.number,
+        _ => constant(raw).unwrap_or(0),
     }
 }
 
 /// A constant whose form tells no sign is unsigned.
-fn unsigned(value: &Value<'_>) -> Option<u64> {
-    Some(match *value {
-        AttributeValue::Data1(n) => n.into(),
-        AttributeValue::Data2(n) => n.into(),
-        AttributeValue::Data4(n) => n.into(),
-        AttributeValue::Data8(n) | AttributeValue::Udata(n) => n,
-        AttributeValue::Sdata(n) => n as u64,
-        _ => return None,
-    })
+fn constant(raw: &Raw<'_>) -> Option<u64> {
+    matches!(
+        raw.form,
+        dw::DW_FORM_data1
+            | dw::DW_FORM_data2
+            | dw::DW_FORM_data4
+            | dw::DW_FORM_data8
+            | dw::DW_FORM_sdata
+            | dw::DW_FORM_udata
+            | dw::DW_FORM_implicit_const
+    )
+    .then_some(raw.number)
 }
 
 /// A member's offset: a constant, or an expression that only adds one (DWARF 2).
-fn offset(unit: &Unit<'_>, value: &Value<'_>) -> gimli::Result<u64> {
-    let mut bytes = match *value {
-        AttributeValue::Block(bytes) => bytes,
-        AttributeValue::Exprloc(expression) => expression.0,
-        ref other => return Ok(unsigned(other).unwrap_or(0)),
-    };
-    match Operation::parse(&mut bytes, unit.encoding())? {
+fn offset(unit: &Unit<'_>, raw: &Raw<'_>) -> gimli::Result<u64> {
+    if let Some(number) = constant(raw) {
+        return Ok(number);
+    }
+    let Some(Location::Expression(bytes)) = unit.location(raw) else { return Ok(0) };
+    match Operation::parse(&mut unit.expression(bytes), unit.encoding)? {
         Operation::PlusConstant { value } | Operation::UnsignedConstant { value } => Ok(value),
-        _ => Err(gimli::Error::InvalidExpression(dw::DwOp(0))),
+        _ => Err(gimli::Error::InvalidExpression(dw::DwOp(bytes[0]))),
     }
 }
 
 /// The static address of a variable: an expression that begins with one.
-pub(super) fn address(unit: &Unit<'_>, location: &Value<'_>) -> gimli::Result<Option<u64>> {
-    let AttributeValue::Exprloc(expression) = *location else { return Ok(None) };
-    let mut bytes = expression.0;
+pub(super) fn address<'d>(unit: &Unit<'d>, location: Location<'d>) -> gimli::Result<Option<u64>> {
+    let Location::Expression(bytes) = location else { return Ok(None) };
     if bytes.is_empty() {
         return Ok(None);
     }
-    match Operation::parse(&mut bytes, unit.encoding()) {
+    match Operation::parse(&mut unit.expression(bytes), unit.encoding) {
         Ok(Operation::Address { address }) => Ok(Some(address)),
         Ok(Operation::AddressIndex { index }) => unit.address(index).map(Some),
         _ => Ok(None),
@@ -170,12 +170,12 @@ fn only_operation<'d>(
     mut bytes: Slice<'d>,
 ) -> gimli::Result<Option<(u8, Operation<Slice<'d>>)>> {
     let Some(&opcode) = bytes.slice().first() else { return Ok(None) };
-    let first = Operation::parse(&mut bytes, unit.encoding())?;
-    if bytes.is_empty() {
+    let first = Operation::parse(&mut bytes, unit.encoding)?;
+    if bytes.slice().is_empty() {
         return Ok(Some((opcode, first)));
     }
-    let second = Operation::parse(&mut bytes, unit.encoding())?;
-    let only = bytes.is_empty() && matches!(second, Operation::StackValue);
+    let second = Operation::parse(&mut bytes, unit.encoding)?;
+    let only = bytes.slice().is_empty() && matches!(second, Operation::StackValue);
     Ok(only.then_some((opcode, first)))
 }
 
@@ -185,7 +185,7 @@ fn only_operation<'d>(
 /// does; a match with the expected one ends the search, else the last one found counts.
 pub(super) fn in_unexpected_register<'d>(
     unit: &Unit<'d>,
-    location: &Value<'d>,
+    location: Location<'d>,
     expected: u8,
 ) -> gimli::Result<bool> {
     let mut found = None;
@@ -205,8 +205,8 @@ pub(super) fn in_unexpected_register<'d>(
         }
         Ok(found == Some(expected))
     };
-    if let AttributeValue::Exprloc(expression) = *location {
-        look(0, expression.0)?;
+    if let Location::Expression(bytes) = location {
+        look(0, unit.expression(bytes))?;
     } else if let Some(mut list) = unit.location_list(location)? {
         let mut index = 0;
         while let Some(entry) = list.next()? {

@@ -9,8 +9,11 @@
 //! The rules are those of pahole 1.31; where a rule looks odd, it is one that its users' tools have
 //! come to rely on.
 
+mod abbreviations;
 mod attributes;
+mod bytes;
 mod cu;
+mod emit;
 mod layout;
 mod offsets;
 mod resolve;

@@ -1,9 +1,9 @@
 //! After the pass: references become type ids, functions get what their abstract instances know.
 
 use super::cu::{Cu, DeclTag, FILE_INT, Function, Param, Variable};
+use super::emit::IS_ID;
 use super::layout;
 use super::offsets::OffsetMap;
-use super::walk::IS_ID;
 use super::{DwarfError, Result};
 use crate::btf::Endian;
 use crate::btf::types::{KFLAG, map_ids};
@@ -80,7 +80,7 @@ impl<'d> Pending<'d> {
             name: a.name,
             declaration: a.declaration,
             origin: a.origin,
-            specification: a.specification,
+            specification: a.specification.unwrap_or(0),
             ty: a.ty,
             variadic: false,
             tags: Vec::new(),
@@ -109,7 +109,7 @@ impl<'d> Pending<'d> {
             name: a.name,
             ty: a.ty,
             external: a.external,
-            specification: a.has_specification.then_some(a.specification),
+            specification: a.specification,
             address,
             tags: Vec::new(),
         });

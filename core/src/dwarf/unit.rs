@@ -1,14 +1,16 @@
 //! The debug sections of a file and its units.
 
+use super::abbreviations::{Field, Sizes, Step, Table};
+use super::bytes::Cursor;
 use super::{DwarfError, Result};
-use crate::btf::Endian;
+use crate::btf::{Endian, strings};
 use crate::elf::{self, Image, Symbols};
 use gimli::constants as dw;
 use gimli::{
-    Abbreviations, AttributeValue, DebugAbbrev, DebugAddr, DebugAddrBase, DebugInfo, DebugLineStr,
-    DebugLoc, DebugLocLists, DebugLocListsBase, DebugStr, DebugStrOffsets, DebugStrOffsetsBase,
-    DwLang, Encoding, EndianSlice, LocationLists, LocationListsOffset, RunTimeEndian, UnitHeader,
-    UnitType,
+    DebugAddr, DebugAddrBase, DebugAddrIndex, DebugInfo, DebugLoc, DebugLocLists,
+    DebugLocListsBase, DebugLocListsIndex, DebugStrOffsets, DebugStrOffsetsBase,
+    DebugStrOffsetsIndex, DwForm, DwLang, Encoding, EndianSlice, LocationLists,
+    LocationListsOffset, RawLocListIter, RunTimeEndian, UnitHeader, UnitType,
 };
 
 /// gimli's reader over our buffers.
@@ -40,12 +42,17 @@ pub struct Group<'d> {
     pub(super) len: usize,
 }
 
-/// One unit: its header and what its root DIE says about the rest.
+/// One unit: its header, and what its root DIE says about the rest.
 #[derive(Debug)]
 pub(super) struct Unit<'d> {
-    pub header: UnitHeader<Slice<'d>>,
-    pub abbreviations: Abbreviations,
+    /// Offset in `.debug_info`.
     pub offset: usize,
+    /// Bytes, header included.
+    pub len: usize,
+    /// Offset of the root DIE in `.debug_info`.
+    pub root: usize,
+    pub encoding: Encoding,
+    pub abbreviations: Table,
     pub language: Option<DwLang>,
     str_offsets_base: DebugStrOffsetsBase<usize>,
     addr_base: DebugAddrBase<usize>,
@@ -53,13 +60,35 @@ pub(super) struct Unit<'d> {
     sections: Sections<'d>,
 }
 
+/// The sections that DIEs refer to.
 #[derive(Clone, Copy, Debug)]
 struct Sections<'d> {
-    str: DebugStr<Slice<'d>>,
-    line_str: DebugLineStr<Slice<'d>>,
+    info: &'d [u8],
+    abbrev: &'d [u8],
+    str: &'d [u8],
+    line_str: &'d [u8],
     str_offsets: DebugStrOffsets<Slice<'d>>,
     addr: DebugAddr<Slice<'d>>,
     locations: LocationLists<Slice<'d>>,
+    endian: RunTimeEndian,
+}
+
+/// The value of an attribute as it stands in the DIE: a number or bytes, as the form says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raw<'d> {
+    pub form: DwForm,
+    pub number: u64,
+    pub bytes: &'d [u8],
+}
+
+/// Where a variable or parameter lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Location<'d> {
+    Expression(&'d [u8]),
+    /// Offset of a location list.
+    List(u64),
+    /// Index of one in the unit's table.
+    ListIndex(u64),
 }
 
 /// The language that pahole's users call by this name, as in `--lang_exclude=rust,asm`.
@@ -107,16 +136,18 @@ impl Debug {
         let endian = if self.big_endian { RunTimeEndian::Big } else { RunTimeEndian::Little };
         let slice = |bytes| EndianSlice::new(bytes, endian);
         let sections = Sections {
-            str: DebugStr::from(slice(&self.str)),
-            line_str: DebugLineStr::from(slice(&self.line_str)),
+            info: &self.info,
+            abbrev: &self.abbrev,
+            str: &self.str,
+            line_str: &self.line_str,
             str_offsets: DebugStrOffsets::from(slice(&self.str_offsets)),
             addr: DebugAddr::from(slice(&self.addr)),
             locations: LocationLists::new(
                 DebugLoc::from(slice(&self.loc)),
                 DebugLocLists::from(slice(&self.loclists)),
             ),
+            endian,
         };
-        let abbrev = DebugAbbrev::from(slice(&self.abbrev));
         let mut units = Vec::new();
         let mut headers = DebugInfo::from(slice(&self.info)).units();
         let mut last = 0;
@@ -133,7 +164,7 @@ impl Debug {
                 // Type units are reached by signature only, which BTF encoding does not follow.
                 UnitType::Partial | UnitType::Type { .. } | UnitType::SplitType { .. } => continue,
             }
-            let unit = Unit::new(header, offset, &abbrev, sections)
+            let unit = Unit::new(&header, offset, sections)
                 .map_err(|source| DwarfError::Malformed { unit: offset, source })?;
             if let Some(unit) = unit
                 && !unit.language.is_some_and(|l| excluded.contains(&l))
@@ -144,49 +175,13 @@ impl Debug {
         if units.is_empty() {
             return Ok(Vec::new());
         }
-        let together = units.len() > 1 && self.lto_note.unwrap_or_else(|| self.refers_across());
+        let refer = || units.iter().any(|u: &Unit| u.abbreviations.refers_across);
+        let together = units.len() > 1 && self.lto_note.unwrap_or_else(refer);
         Ok(if together {
             vec![Group::new(units)]
         } else {
             units.into_iter().map(|unit| Group::new(vec![unit])).collect()
         })
-    }
-
-    /// Whether any abbreviation refers to DIEs of other units.
-    fn refers_across(&self) -> bool {
-        let mut bytes = &self.abbrev[..];
-        let mut next = || {
-            let mut value = 0u64;
-            for shift in 0.. {
-                let (&byte, rest) = bytes.split_first()?;
-                bytes = rest;
-                value |= u64::from(byte & 0x7f).checked_shl(shift * 7).unwrap_or(0);
-                if byte & 0x80 == 0 {
-                    break;
-                }
-            }
-            Some(value)
-        };
-        // code, tag, has_children, then (attribute, form) up to (0, 0); code 0 ends a table.
-        while let Some(code) = next() {
-            if code == 0 {
-                continue;
-            }
-            let (Some(_), Some(_)) = (next(), next()) else { return false };
-            loop {
-                let (Some(name), Some(form)) = (next(), next()) else { return false };
-                if form == u64::from(dw::DW_FORM_ref_addr.0) {
-                    return true;
-                }
-                if form == u64::from(dw::DW_FORM_implicit_const.0) && next().is_none() {
-                    return false;
-                }
-                if name == 0 && form == 0 {
-                    break;
-                }
-            }
-        }
-        false
     }
 }
 
@@ -225,7 +220,7 @@ fn lto_note(image: &Image) -> elf::Result<Option<bool>> {
 impl<'d> Group<'d> {
     fn new(units: Vec<Unit<'d>>) -> Group<'d> {
         let start = units.first().map_or(0, |u| u.offset);
-        let end = units.last().map_or(0, |u| u.offset + u.header.length_including_self());
+        let end = units.last().map_or(0, |u| u.offset + u.len);
         Group { units, start, len: end - start }
     }
 
@@ -236,81 +231,185 @@ impl<'d> Group<'d> {
 }
 
 impl<'d> Unit<'d> {
+    /// Reads a unit's root DIE; `None` where it is not that of a CU.
     fn new(
-        header: UnitHeader<Slice<'d>>,
+        header: &UnitHeader<Slice<'d>>,
         offset: usize,
-        abbrev: &DebugAbbrev<Slice<'d>>,
         sections: Sections<'d>,
     ) -> gimli::Result<Option<Unit<'d>>> {
-        let abbreviations = header.abbreviations(abbrev)?;
         let encoding = header.encoding();
+        let sizes = Sizes {
+            version: encoding.version,
+            format: encoding.format,
+            address: encoding.address_size,
+        };
         let file = gimli::DwarfFileType::Main;
         let mut unit = Unit {
-            header,
-            abbreviations,
             offset,
+            len: header.length_including_self(),
+            root: offset + header.size_of_header(),
+            encoding,
+            abbreviations: Table::parse(sections.abbrev, header.debug_abbrev_offset().0, sizes)?,
             language: None,
             str_offsets_base: DebugStrOffsetsBase::default_for_encoding_and_file(encoding, file),
             addr_base: DebugAddrBase(0),
             loclists_base: DebugLocListsBase::default_for_encoding_and_file(encoding, file),
             sections,
         };
-        let mut entries = unit.header.entries_raw(&unit.abbreviations, None)?;
-        let Some(root) = entries.read_abbreviation()? else { return Ok(None) };
-        if root.tag() != dw::DW_TAG_compile_unit {
+        let mut cursor = unit.entries();
+        let code = cursor.uleb()?;
+        if code == 0 {
             return Ok(None);
         }
-        for &spec in root.attributes() {
-            let value = entries.read_attribute(spec)?.value();
-            match (spec.name(), value) {
-                (dw::DW_AT_language, AttributeValue::Language(l)) => unit.language = Some(l),
-                (_, AttributeValue::DebugStrOffsetsBase(b)) => unit.str_offsets_base = b,
-                (_, AttributeValue::DebugAddrBase(b)) => unit.addr_base = b,
-                (_, AttributeValue::DebugLocListsBase(b)) => unit.loclists_base = b,
+        let root = unit.abbreviations.get(code)?;
+        if root.tag != dw::DW_TAG_compile_unit {
+            return Ok(None);
+        }
+        let mut values = Vec::new();
+        for step in unit.abbreviations.steps(root) {
+            values.push((step.field, unit.read(step, &mut cursor)?.number));
+        }
+        for (field, number) in values {
+            let base = || usize::try_from(number).unwrap_or(usize::MAX);
+            match field {
+                Field::Language => unit.language = Some(DwLang(number as u16)),
+                Field::StrOffsetsBase => unit.str_offsets_base = DebugStrOffsetsBase(base()),
+                Field::AddrBase => unit.addr_base = DebugAddrBase(base()),
+                Field::LoclistsBase => unit.loclists_base = DebugLocListsBase(base()),
                 _ => {}
             }
         }
         Ok(Some(unit))
     }
 
-    pub fn encoding(&self) -> Encoding {
-        self.header.encoding()
+    /// The bytes of the unit from its root DIE on; positions are offsets in `.debug_info`.
+    pub fn entries(&self) -> Cursor<'d> {
+        let end = (self.offset + self.len).min(self.sections.info.len());
+        Cursor::at(&self.sections.info[..end], self.root)
     }
 
-    /// The bytes of a string attribute; `None` where the form is none of a string.
-    pub fn string(&self, value: &AttributeValue<Slice<'d>>) -> gimli::Result<Option<&'d [u8]>> {
+    /// Reads the value of one attribute.
+    #[inline]
+    pub fn read(&self, step: &Step, cursor: &mut Cursor<'d>) -> gimli::Result<Raw<'d>> {
+        let big_endian = self.big_endian();
+        let mut raw = Raw { form: step.form, number: 0, bytes: &[] };
+        if let Some(size) = step.size {
+            match step.form {
+                dw::DW_FORM_implicit_const => raw.number = step.implicit as u64,
+                dw::DW_FORM_flag_present => raw.number = 1,
+                _ => raw.number = cursor.fixed(size as usize, big_endian)?,
+            }
+            return Ok(raw);
+        }
+        match step.form {
+            dw::DW_FORM_string => raw.bytes = cursor.text()?,
+            dw::DW_FORM_udata
+            | dw::DW_FORM_ref_udata
+            | dw::DW_FORM_strx
+            | dw::DW_FORM_addrx
+            | dw::DW_FORM_loclistx
+            | dw::DW_FORM_rnglistx
+            | dw::DW_FORM_GNU_addr_index
+            | dw::DW_FORM_GNU_str_index => raw.number = cursor.uleb()?,
+            dw::DW_FORM_sdata => raw.number = cursor.sleb()? as u64,
+            dw::DW_FORM_block1 | dw::DW_FORM_block2 | dw::DW_FORM_block4 => {
+                let size = match step.form {
+                    dw::DW_FORM_block1 => 1,
+                    dw::DW_FORM_block2 => 2,
+                    _ => 4,
+                };
+                let len = cursor.fixed(size, big_endian)?;
+                raw.bytes = cursor.take(len as usize)?;
+            }
+            dw::DW_FORM_block | dw::DW_FORM_exprloc => {
+                let len = usize::try_from(cursor.uleb()?).unwrap_or(usize::MAX);
+                raw.bytes = cursor.take(len)?;
+            }
+            dw::DW_FORM_indirect => {
+                let form = DwForm(cursor.uleb()? as u16);
+                if matches!(form, dw::DW_FORM_indirect | dw::DW_FORM_implicit_const) {
+                    return Err(gimli::Error::UnknownForm(form));
+                }
+                let Encoding { version, format, address_size: address } = self.encoding;
+                let size = Sizes { version, format, address }.of(form);
+                return self.read(&Step { form, size, ..*step }, cursor);
+            }
+            form => return Err(gimli::Error::UnknownForm(form)),
+        }
+        Ok(raw)
+    }
+
+    pub fn big_endian(&self) -> bool {
+        self.sections.endian == RunTimeEndian::Big
+    }
+
+    /// The text of a string attribute; `None` where the form is none of a string.
+    pub fn string(&self, raw: &Raw<'d>) -> gimli::Result<Option<&'d [u8]>> {
         let s = &self.sections;
-        Ok(Some(match *value {
-            AttributeValue::String(text) => text.slice(),
-            AttributeValue::DebugStrRef(offset) => s.str.get_str(offset)?.slice(),
-            AttributeValue::DebugLineStrRef(offset) => s.line_str.get_str(offset)?.slice(),
-            AttributeValue::DebugStrOffsetsIndex(index) => {
-                let format = self.encoding().format;
-                let offset = s.str_offsets.get_str_offset(format, self.str_offsets_base, index)?;
-                s.str.get_str(offset)?.slice()
+        let within = |section: &'d [u8], offset: u64| match u32::try_from(offset) {
+            Ok(offset) if (offset as usize) < section.len() => Ok(strings::at(section, offset)),
+            _ => Err(gimli::Error::OffsetOutOfBounds(offset)),
+        };
+        Ok(Some(match raw.form {
+            dw::DW_FORM_strp => within(s.str, raw.number)?,
+            dw::DW_FORM_line_strp => within(s.line_str, raw.number)?,
+            dw::DW_FORM_string => raw.bytes,
+            dw::DW_FORM_strx
+            | dw::DW_FORM_strx1
+            | dw::DW_FORM_strx2
+            | dw::DW_FORM_strx3
+            | dw::DW_FORM_strx4
+            | dw::DW_FORM_GNU_str_index => {
+                let index = DebugStrOffsetsIndex(raw.number as usize);
+                let base = self.str_offsets_base;
+                let offset = s.str_offsets.get_str_offset(self.encoding.format, base, index)?;
+                within(s.str, offset.0 as u64)?
             }
             _ => return Ok(None),
         }))
     }
 
-    /// The address at an index of this unit's address table.
-    pub fn address(&self, index: gimli::DebugAddrIndex<usize>) -> gimli::Result<u64> {
-        self.sections.addr.get_address(self.encoding().address_size, self.addr_base, index)
+    /// The location that an attribute gives, if its form is one of a location.
+    pub fn location(&self, raw: &Raw<'d>) -> Option<Location<'d>> {
+        match raw.form {
+            dw::DW_FORM_exprloc
+            | dw::DW_FORM_block
+            | dw::DW_FORM_block1
+            | dw::DW_FORM_block2
+            | dw::DW_FORM_block4 => Some(Location::Expression(raw.bytes)),
+            // Before DWARF 4 an offset was just a number of its size.
+            dw::DW_FORM_sec_offset | dw::DW_FORM_data4 | dw::DW_FORM_data8 => {
+                Some(Location::List(raw.number))
+            }
+            dw::DW_FORM_loclistx => Some(Location::ListIndex(raw.number)),
+            _ => None,
+        }
     }
 
-    /// The raw location list that an attribute names.
+    /// The address at an index of this unit's address table.
+    pub fn address(&self, index: DebugAddrIndex<usize>) -> gimli::Result<u64> {
+        self.sections.addr.get_address(self.encoding.address_size, self.addr_base, index)
+    }
+
+    /// gimli's view on an expression.
+    pub fn expression(&self, bytes: &'d [u8]) -> Slice<'d> {
+        EndianSlice::new(bytes, self.sections.endian)
+    }
+
+    /// The raw entries of a location list; `None` for a single expression.
     pub fn location_list(
         &self,
-        value: &AttributeValue<Slice<'d>>,
-    ) -> gimli::Result<Option<gimli::RawLocListIter<Slice<'d>>>> {
-        let offset: LocationListsOffset<usize> = match *value {
-            AttributeValue::LocationListsRef(offset) => offset,
-            AttributeValue::SecOffset(offset) => LocationListsOffset(offset),
-            AttributeValue::DebugLocListsIndex(index) => {
-                self.sections.locations.get_offset(self.encoding(), self.loclists_base, index)?
-            }
-            _ => return Ok(None),
+        location: Location<'d>,
+    ) -> gimli::Result<Option<RawLocListIter<Slice<'d>>>> {
+        let offset = match location {
+            Location::Expression(_) => return Ok(None),
+            Location::List(offset) => LocationListsOffset(offset as usize),
+            Location::ListIndex(index) => self.sections.locations.get_offset(
+                self.encoding,
+                self.loclists_base,
+                DebugLocListsIndex(index as usize),
+            )?,
         };
-        self.sections.locations.raw_locations(offset, self.encoding()).map(Some)
+        self.sections.locations.raw_locations(offset, self.encoding).map(Some)
     }
 }
