@@ -117,6 +117,9 @@ impl Types {
 pub struct Type<'a>(pub &'a [u32]);
 
 impl<'a> Type<'a> {
+    /// Type 0, which no layer contains.
+    pub const VOID: Type<'static> = Type(&[0; 3]);
+
     /// String offset of the name, 0 for none.
     #[inline]
     pub fn name(self) -> u32 {

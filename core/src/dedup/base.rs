@@ -4,9 +4,9 @@
 //! each) and one over the strings, side by side; about 10 MB for the 4 MB of a kernel's BTF.
 
 use super::DedupError;
-use super::table::{self, Table};
+use super::table::{self, Labels, Table, is_incomparable};
 use crate::btf::strings::{Interner, StringIndex};
-use crate::btf::{Btf, Kind};
+use crate::btf::{Btf, Kind, Type, Types};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -33,7 +33,10 @@ pub struct Base {
     btf: Btf,
     strings: StringIndex,
     pub(super) table: Table,
+    /// How the keys in the table were made.
+    pub(super) labels: Labels,
     pub(super) composites: Names,
+    pub(super) incomparable: Incomparable,
 }
 
 impl Base {
@@ -50,9 +53,20 @@ impl Base {
                 expected_string: 0,
             });
         }
-        let (strings, types) = rayon::join(|| StringIndex::new(&btf.strings), || index_types(&btf));
-        let (table, composites) = types?;
-        Ok(Base { btf, strings, table, composites })
+        let mut composites = Names::default();
+        for (id, t) in (btf.first_id..).zip(btf.types.iter()) {
+            let Some(kind) = t.kind() else {
+                return Err(DedupError::UnknownKind { id, kind: t.kind_value() });
+            };
+            if kind.is_composite() {
+                note_name(&mut composites, t.name(), id);
+            }
+        }
+        let incomparable = Incomparable::of(btf.first_id, &btf.types);
+        let labels = labels(&btf.types, &[&incomparable]);
+        let (strings, table) =
+            rayon::join(|| StringIndex::new(&btf.strings), || index_types(&btf, labels));
+        Ok(Base { btf, strings, table, labels, composites, incomparable })
     }
 
     /// Indexes several layers, the lowest first; each continues the ids and strings below it.
@@ -101,19 +115,59 @@ pub(super) fn continues(what: &'static str, lower: &Btf, upper: &Btf) -> Result<
     })
 }
 
-fn index_types(btf: &Btf) -> Result<(Table, Names), DedupError> {
+/// The candidates of a base, in id order.
+pub(super) fn index_types(btf: &Btf, labels: Labels) -> Table {
+    let ty = |id: u32| match id.checked_sub(btf.first_id) {
+        Some(index) => btf.types.get(index as usize),
+        None => Type::VOID,
+    };
     let mut table = Table::with_capacity(btf.types.len());
-    let mut composites = Names::default();
-    for (id, ty) in (btf.first_id..).zip(btf.types.iter()) {
-        let Some(kind) = ty.kind() else {
-            return Err(DedupError::UnknownKind { id, kind: ty.kind_value() });
-        };
-        if kind.is_composite() {
-            note_name(&mut composites, ty.name(), id);
-        }
-        if !matches!(kind, Kind::Var | Kind::Datasec) {
-            table.insert(id, table::keys(ty, kind));
+    for (id, t) in (btf.first_id..).zip(btf.types.iter()) {
+        if let Some(kind) = t.kind()
+            && !matches!(kind, Kind::Var | Kind::Datasec)
+        {
+            table.insert(id, table::keys(t, kind, labels, ty));
         }
     }
-    Ok((table, composites))
+    table
+}
+
+/// Which types of a layer may not be compared: one bit each.
+#[derive(Clone, Debug)]
+pub(super) struct Incomparable {
+    first_id: u32,
+    bits: Vec<u64>,
+    any: bool,
+}
+
+impl Incomparable {
+    pub fn of(first_id: u32, types: &Types) -> Incomparable {
+        let mut bits = vec![0; types.len().div_ceil(64)];
+        let mut any = false;
+        for (index, t) in types.iter().enumerate() {
+            if t.kind().is_some_and(is_incomparable) {
+                bits[index / 64] |= 1 << (index % 64);
+                any = true;
+            }
+        }
+        Incomparable { first_id, bits, any }
+    }
+
+    #[inline]
+    fn contains(&self, id: u32) -> bool {
+        let index = id.wrapping_sub(self.first_id) as usize;
+        self.bits.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+}
+
+/// How to make keys for `types`, whose ids lead to the layers of `sets`.
+pub(super) fn labels(types: &Types, sets: &[&Incomparable]) -> Labels {
+    if !sets.iter().any(|set| set.any) {
+        return Labels::With;
+    }
+    let mut met = false;
+    for t in types.iter().filter(|t| !t.kind().is_some_and(is_incomparable)) {
+        t.for_each_id(|id| met |= sets.iter().any(|set| set.contains(id)));
+    }
+    if met { Labels::Without } else { Labels::With }
 }

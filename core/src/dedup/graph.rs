@@ -7,7 +7,7 @@
 
 use super::base::Base;
 use super::identical::Memo;
-use super::table::{Candidate, Overlay};
+use super::table::{self, Candidate, Keys, Labels, Overlay, Table};
 use super::{DedupError, Stats};
 use crate::btf::{Kind, Type, Types};
 
@@ -15,7 +15,6 @@ use crate::btf::{Kind, Type, Types};
 pub(super) const IN_PROGRESS: u32 = u32::MAX;
 
 static NO_TYPES: Types = Types::new();
-static VOID: [u32; 3] = [0; 3];
 
 /// One run over one split layer.
 pub(super) struct Run<'base> {
@@ -25,6 +24,7 @@ pub(super) struct Run<'base> {
     /// First id of the split layer.
     pub first: u32,
     pub table: Overlay<'base>,
+    labels: Labels,
     /// Canonical id by id; 0 is "not decided" in the split and "itself" in the base.
     pub map: Vec<u32>,
     /// Generation and candidate id by canonical id; entries of older generations do not count.
@@ -65,14 +65,21 @@ enum Verdict {
 }
 
 impl<'base> Run<'base> {
-    pub fn new(base: Option<&'base Base>, split: Types) -> Run<'base> {
+    /// `table` has the base's candidates, with keys made as `labels` says.
+    pub fn new(
+        base: Option<&'base Base>,
+        table: Option<&'base Table>,
+        labels: Labels,
+        split: Types,
+    ) -> Run<'base> {
         let first = base.map_or(1, |base| base.btf().next_id());
         let ids = first as usize + split.len();
         Run {
             base,
             lower: base.map_or(&NO_TYPES, |base| &base.btf().types),
             first,
-            table: Overlay::new(base.map(|base| &base.table)),
+            table: Overlay::new(table),
+            labels,
             map: vec![0; ids],
             hypothesis: vec![0; ids],
             met: Vec::new(),
@@ -102,7 +109,7 @@ impl<'base> Run<'base> {
         } else if id > 0 {
             self.lower.get(id as usize - 1)
         } else {
-            Type(&VOID)
+            Type::VOID
         }
     }
 
@@ -110,6 +117,12 @@ impl<'base> Run<'base> {
     #[inline]
     pub fn kind(&self, id: u32) -> Kind {
         self.ty(id).kind().unwrap_or(Kind::Void)
+    }
+
+    /// The keys of a type as it stands now.
+    #[inline]
+    pub fn keys(&self, id: u32, kind: Kind) -> Keys {
+        table::keys(self.ty(id), kind, self.labels, |id| self.ty(id))
     }
 
     /// What stands for this type as far as is decided. Chains are short: nothing that stands for

@@ -32,6 +32,8 @@ pub use base::Base;
 use crate::btf::Btf;
 use crate::btf::strings::{self, Interner};
 use crate::btf::types::map_names;
+use base::Incomparable;
+use table::Labels;
 use thiserror::Error;
 
 /// Why layers cannot be deduplicated.
@@ -146,7 +148,22 @@ pub struct Stats {
 pub fn dedup(base: Option<&Base>, split: &mut Btf) -> Result<Stats, DedupError> {
     check_layers(base, split)?;
     let types_in = split.types.len() as u32;
-    let mut run = graph::Run::new(base, std::mem::take(&mut split.types));
+    let own = Incomparable::of(split.first_id, &split.types);
+    let labels = match base {
+        Some(base) if base.labels == Labels::Without => Labels::Without,
+        Some(base) => base::labels(&split.types, &[&own, &base.incomparable]),
+        None => base::labels(&split.types, &[&own]),
+    };
+    let without;
+    let table = match base {
+        Some(base) if base.labels != labels => {
+            // Only for types that no compiler makes.
+            without = base::index_types(base.btf(), labels);
+            Some(&without)
+        }
+        _ => base.map(|base| &base.table),
+    };
+    let mut run = graph::Run::new(base, table, labels, std::mem::take(&mut split.types));
     run.primitives()?;
     run.composites()?;
     run.forwards();

@@ -7,7 +7,7 @@
 use super::DedupError;
 use super::base::{Named, Names, note_name};
 use super::graph::{IN_PROGRESS, Run, declared, shallow_equal};
-use super::table::{Candidate, Keys, enum_family, enum_forward, keys};
+use super::table::{Candidate, Keys, enum_family, enum_forward};
 use crate::btf::Kind;
 use crate::btf::types::id_positions;
 
@@ -21,7 +21,7 @@ impl Run<'_> {
             };
             match kind {
                 Kind::Int | Kind::Float | Kind::Fwd => {
-                    let keys = keys(ty, kind);
+                    let keys = self.keys(id, kind);
                     let equal = self.first_equal(id, keys.main).map(|candidate| candidate.id);
                     self.decide(id, keys, equal);
                 }
@@ -39,7 +39,7 @@ impl Run<'_> {
     /// the same without trying hundreds of nameless ones.
     fn fold_enum(&mut self, id: u32, kind: Kind) {
         let ty = self.ty(id);
-        let (keys, name) = (keys(ty, kind), ty.name());
+        let (keys, name) = (self.keys(id, kind), ty.name());
         if ty.vlen() == 0 {
             let first = self.table.first(enum_family(name)).map(|candidate| candidate.id);
             return self.decide(id, keys, first);
@@ -86,7 +86,7 @@ impl Run<'_> {
                 continue;
             }
             self.folding = id;
-            let keys = keys(self.ty(id), kind);
+            let keys = self.keys(id, kind);
             let mut candidates = std::mem::take(&mut self.candidates);
             self.table.candidates(keys.main, &mut candidates);
             let mut equal = None;
@@ -156,8 +156,7 @@ impl Run<'_> {
                         stack.push((target, 0));
                     }
                     None => {
-                        let ty = self.ty(id);
-                        let keys = keys(ty, self.kind(id));
+                        let keys = self.keys(id, self.kind(id));
                         let equal = self.first_equal(id, keys.main).map(|candidate| candidate.id);
                         self.decide(id, keys, equal);
                     }

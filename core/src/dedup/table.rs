@@ -10,6 +10,7 @@
 //! Keys are 64-bit hashes; equal keys of unequal types cost a comparison and nothing else. A lookup
 //! is one probe in the base's table and one in the overlay's.
 
+use super::graph::declared;
 use crate::btf::{Kind, Type};
 use hashbrown::HashTable;
 
@@ -238,8 +239,8 @@ impl<'base> Overlay<'base> {
 /// Under which keys a type is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Keys {
-    /// Of what must agree: for structs and unions all but the types of members, for typedefs all
-    /// but the target, for other kinds every word.
+    /// Of what must agree: for structs and unions all but the types of members (see [`Labels`]), for
+    /// typedefs all but the target, for other kinds every word.
     pub main: u64,
     /// Enums only: of the name.
     pub family: Option<u64>,
@@ -282,24 +283,89 @@ pub(super) fn enum_forward(name: u32) -> u64 {
     mix(0x6677_6465, u64::from(name))
 }
 
-/// The keys of a type, from its words as they stand.
+/// What is common to all types that can turn out equal to the one with this id, seen from a member:
+/// a forward and what it may be bound to count as one, enums are their names, and elements of
+/// arrays are left out since the fallback does not compare them.
+fn label<'a>(mut id: u32, ty: &impl Fn(u32) -> Type<'a>) -> u64 {
+    /// References that are followed.
+    const DEPTH: usize = 4;
+    let mut hash = 0x6c61_6265;
+    for _ in 0..DEPTH {
+        let t = ty(id);
+        let Some(kind) = t.kind() else { return hash };
+        match kind {
+            Kind::Ptr
+            | Kind::Const
+            | Kind::Volatile
+            | Kind::Restrict
+            | Kind::Typedef
+            | Kind::Func
+            | Kind::TypeTag => {
+                hash = mix(hash, pair(t.name(), t.info()));
+                id = t.size_or_type();
+            }
+            Kind::Fwd => return mix(hash, pair(t.name(), declared(t) as u32)),
+            Kind::Struct | Kind::Union => return mix(hash, pair(t.name(), kind as u32)),
+            Kind::Enum | Kind::Enum64 => return mix(hash, pair(t.name(), Kind::Enum as u32)),
+            Kind::Int | Kind::Float => return of_words(hash, t.0),
+            Kind::Array => return mix(hash, pair(Kind::Array as u32, t.payload()[2])),
+            Kind::FuncProto => return mix(hash, pair(t.name(), t.info())),
+            Kind::Void | Kind::Var | Kind::Datasec | Kind::DeclTag => {
+                return mix(hash, pair(0, kind as u32));
+            }
+        }
+    }
+    hash
+}
+
+/// Kinds that no type but a tag or section refers to, and that end a comparison with an error.
+pub(super) fn is_incomparable(kind: Kind) -> bool {
+    matches!(kind, Kind::Var | Kind::Datasec | Kind::DeclTag)
+}
+
+/// How the keys of structs and unions without a name are made.
+///
+/// A kernel has hundreds of nameless unions with the same members' names. Labels of the members'
+/// types tell most of them apart before they are compared. A comparison that fails leaves no
+/// trace, so what cannot succeed need not be tried; but it can end the run with an error, hence
+/// labels are left out where a type refers to what is incomparable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Labels {
+    With,
+    Without,
+}
+
+/// The keys of a type, from its words as they stand; `ty` gives the types that it refers to.
 #[inline]
-pub(super) fn keys(ty: Type<'_>, kind: Kind) -> Keys {
+pub(super) fn keys<'a>(
+    t: Type<'a>,
+    kind: Kind,
+    labels: Labels,
+    ty: impl Fn(u32) -> Type<'a>,
+) -> Keys {
+    let name = t.name();
     let main = match kind {
         Kind::Struct | Kind::Union => {
-            let mut hash = mix(u64::from(ty.size_or_type()), pair(ty.name(), ty.info()));
-            for member in ty.elements() {
+            let mut hash = mix(u64::from(t.size_or_type()), pair(name, t.info()));
+            for member in t.elements() {
                 hash = mix(hash, pair(member[0], member[2]));
+            }
+            if name == 0 && labels == Labels::With {
+                for member in t.elements().take(LABELLED) {
+                    hash = mix(hash, label(member[1], &ty));
+                }
             }
             hash
         }
-        Kind::Typedef => mix(0x7479_7065, pair(ty.name(), ty.info())),
-        _ => of_words(0x776f_7264, ty.0),
+        Kind::Typedef => mix(0x7479_7065, pair(name, t.info())),
+        _ => of_words(0x776f_7264, t.0),
     };
-    let name = ty.name();
     Keys {
         main,
         family: kind.is_enum().then(|| enum_family(name)),
-        forward: (kind.is_enum() && ty.vlen() == 0).then(|| enum_forward(name)),
+        forward: (kind.is_enum() && t.vlen() == 0).then(|| enum_forward(name)),
     }
 }
+
+/// Members of a nameless struct or union whose labels enter its key.
+const LABELLED: usize = 4;

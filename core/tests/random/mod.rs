@@ -73,10 +73,14 @@ fn program(rng: &mut Rng, taste: &Taste) -> Vec<Node> {
     };
     let (protos, vars) = (of(&[FuncProto]), of(&[Var]));
     let ends = of(&[Int, Struct, Union, Enum, Enum64, Fwd, Float]);
-    let data = of(&[
+    let mut data = of(&[
         Int, Float, Ptr, Array, Struct, Union, Enum, Enum64, Fwd, Typedef, Volatile, Const,
         Restrict, FuncProto, TypeTag,
     ]);
+    if rng.percent(10) {
+        // What no compiler makes: members that are variables or tags.
+        data.extend(of(&[Var, Datasec, DeclTag, Func]));
+    }
     let taggable = of(&[Struct, Union, Func, Var, Typedef]);
     (0..n)
         .map(|i| {
@@ -97,7 +101,7 @@ fn program(rng: &mut Rng, taste: &Taste) -> Vec<Node> {
                     VOID
                 } else if rng.percent(40) {
                     // Backwards: references without a cycle.
-                    data.iter().copied().filter(|&t| t < i).last().unwrap_or(VOID)
+                    data.iter().rfind(|&&t| t < i).copied().unwrap_or(VOID)
                 } else {
                     rng.pick(&ends)
                 }
