@@ -7,7 +7,7 @@
 
 use super::base::Base;
 use super::identical::Memo;
-use super::table::{self, Candidate, Keys, Labels, Overlay, Table};
+use super::table::{self, Keys, Labels, Overlay, Table};
 use super::{DedupError, Stats};
 use crate::btf::{Kind, Type, Types};
 
@@ -35,7 +35,6 @@ pub(super) struct Run<'base> {
     /// The comparison needs a FWD of the base to be a type of the split.
     pub adjusts_base: bool,
     frames: Vec<Frame>,
-    pub candidates: Vec<Candidate>,
     pub memo: Memo,
     /// The type being folded, for messages.
     pub folding: u32,
@@ -86,12 +85,11 @@ impl<'base> Run<'base> {
             generation: 0,
             adjusts_base: false,
             frames: Vec::new(),
-            candidates: Vec::new(),
             memo: Memo::default(),
             folding: 0,
             stats: Stats::default(),
-            // Real modules take about 10 steps a type.
-            limit: 50_000_000 + 200 * split.len() as u64,
+            // Real modules take 3 to 5 steps a type; the limit is reached within a second.
+            limit: 10_000_000 + 100 * split.len() as u64,
             split,
         }
     }

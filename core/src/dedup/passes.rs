@@ -8,8 +8,8 @@ use super::DedupError;
 use super::base::{Named, Names, note_name};
 use super::graph::{IN_PROGRESS, Run, declared, shallow_equal};
 use super::table::{Candidate, Keys, enum_family, enum_forward};
-use crate::btf::Kind;
 use crate::btf::types::id_positions;
+use crate::btf::{Kind, Type};
 
 impl Run<'_> {
     /// Integers, floats, forwards and enums: what refers to nothing.
@@ -25,7 +25,7 @@ impl Run<'_> {
                     let equal = self.first_equal(id, keys.main).map(|candidate| candidate.id);
                     self.decide(id, keys, equal);
                 }
-                Kind::Enum | Kind::Enum64 => self.fold_enum(id, kind),
+                Kind::Enum | Kind::Enum64 => self.fold_enum(id, kind)?,
                 Kind::Var | Kind::Datasec => self.set(id, id),
                 _ => (),
             }
@@ -37,36 +37,48 @@ impl Run<'_> {
     /// enum takes the first of any kind; an enum with values becomes what every value-less one
     /// stands for that comes before its equal. Keys over values and over value-less enums find
     /// the same without trying hundreds of nameless ones.
-    fn fold_enum(&mut self, id: u32, kind: Kind) {
+    fn fold_enum(&mut self, id: u32, kind: Kind) -> Result<(), DedupError> {
         let ty = self.ty(id);
-        let (keys, name) = (self.keys(id, kind), ty.name());
-        if ty.vlen() == 0 {
-            let first = self.table.first(enum_family(name)).map(|candidate| candidate.id);
-            return self.decide(id, keys, first);
-        }
-        let equal = self.first_equal(id, keys.main);
-        let mut forwards = std::mem::take(&mut self.candidates);
-        self.table.candidates(enum_forward(name), &mut forwards);
-        for forward in &forwards {
-            let before = equal.is_none_or(|e| self.table.precedes(forward.position, e.position));
-            // Equal keys of unequal names are possible.
-            if before && self.ty(forward.id).name() == name && self.kind(forward.id).is_enum() {
-                self.set(forward.id, id);
+        let (keys, name, full) = (self.keys(id, kind), ty.name(), ty.vlen() > 0);
+        let equal = match full {
+            true => self.first_equal(id, keys.main),
+            false => self.first(enum_family(name), |t| t.name() == name && is_enum(t)),
+        };
+        if full {
+            let mut scan = self.table.scan(enum_forward(name));
+            while let Some(forward) = self.table.next(&mut scan) {
+                self.step()?;
+                if equal.is_some_and(|e| !self.table.precedes(forward.position, e.position)) {
+                    break;
+                }
+                let t = self.ty(forward.id);
+                if t.name() == name && is_enum(t) && t.vlen() == 0 {
+                    self.set(forward.id, id);
+                }
             }
         }
-        self.candidates = forwards;
         self.decide(id, keys, equal.map(|candidate| candidate.id));
+        Ok(())
     }
 
     /// The first candidate whose words are those of `id`.
     #[inline]
-    fn first_equal(&mut self, id: u32, key: u64) -> Option<Candidate> {
-        let mut candidates = std::mem::take(&mut self.candidates);
-        self.table.candidates(key, &mut candidates);
-        let words = self.ty(id).0;
-        let found = candidates.iter().find(|c| self.ty(c.id).0 == words).copied();
-        self.candidates = candidates;
-        found
+    fn first_equal(&self, id: u32, key: u64) -> Option<Candidate> {
+        let ty = self.ty(id);
+        self.first(key, |t| t == ty)
+    }
+
+    /// The first candidate that is accepted. Keys only say where to look: unequal types can have
+    /// equal ones.
+    #[inline]
+    fn first(&self, key: u64, accept: impl Fn(Type<'_>) -> bool) -> Option<Candidate> {
+        let mut scan = self.table.scan(key);
+        while let Some(candidate) = self.table.next(&mut scan) {
+            if accept(self.ty(candidate.id)) {
+                return Some(candidate);
+            }
+        }
+        None
     }
 
     /// `id` folds into `equal`, or is canonical and a candidate from now on.
@@ -87,10 +99,9 @@ impl Run<'_> {
             }
             self.folding = id;
             let keys = self.keys(id, kind);
-            let mut candidates = std::mem::take(&mut self.candidates);
-            self.table.candidates(keys.main, &mut candidates);
+            let mut scan = self.table.scan(keys.main);
             let mut equal = None;
-            for candidate in &candidates {
+            while let Some(candidate) = self.table.next(&mut scan) {
                 let (a, b) = (self.ty(id), self.ty(candidate.id));
                 let alike = match kind {
                     Kind::Typedef => a.0[..2] == b.0[..2],
@@ -104,7 +115,6 @@ impl Run<'_> {
                     }
                 }
             }
-            self.candidates = candidates;
             self.decide(id, keys, equal);
         }
         // Nothing else asks for identical types.
@@ -184,4 +194,8 @@ impl Run<'_> {
         }
         Ok(None)
     }
+}
+
+fn is_enum(ty: Type<'_>) -> bool {
+    ty.kind().is_some_and(Kind::is_enum)
 }

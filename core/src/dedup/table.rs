@@ -29,16 +29,17 @@ pub(super) struct Growth {
 }
 
 impl Growth {
-    /// Accounts for one insertion and returns its position: in every list, positions ascend from
-    /// the front to the back.
+    /// Accounts for one insertion and gives its place: in every list, positions ascend from the
+    /// front to the back.
     #[inline]
-    fn insert(&mut self) -> i32 {
+    pub fn insert(&mut self, id: u32) -> Candidate {
         if (u64::from(self.entries) + 1) * 4 / 3 > u64::from(self.capacity) {
             self.capacity = (self.capacity * 2).max(4);
             self.doublings += 1;
         }
         self.entries += 1;
-        if self.reversed() { self.entries as i32 } else { -(self.entries as i32) }
+        let position = if self.reversed() { self.entries as i32 } else { -(self.entries as i32) };
+        Candidate { id, position }
     }
 
     /// Whether lists are now read from the back.
@@ -61,6 +62,7 @@ pub(super) struct Candidate {
 struct Node {
     candidate: Candidate,
     older: u32,
+    newer: u32,
 }
 
 /// One key's list: what was put in front and what was put at the back, newest and oldest node.
@@ -96,7 +98,7 @@ impl Lists {
         self.slots.find(key, |slot| slot.key == key)
     }
 
-    fn insert(&mut self, key: u64, candidate: Candidate) {
+    pub fn insert(&mut self, key: u64, candidate: Candidate) {
         let node = self.nodes.len() as u32;
         let slot = self
             .slots
@@ -104,29 +106,12 @@ impl Lists {
             .or_insert(Slot { key, front: EMPTY, back: EMPTY })
             .into_mut();
         let chain = if candidate.position < 0 { &mut slot.front } else { &mut slot.back };
-        self.nodes.push(Node { candidate, older: chain.newest });
+        match self.nodes.get_mut(chain.newest as usize) {
+            Some(last) => last.newer = node,
+            None => chain.oldest = node,
+        }
+        self.nodes.push(Node { candidate, older: chain.newest, newer: NONE });
         chain.newest = node;
-        if chain.oldest == NONE {
-            chain.oldest = node;
-        }
-    }
-
-    /// Appends a chain to `out`, the newest first or the oldest first.
-    fn walk(&self, chain: Chain, newest_first: bool, out: &mut Vec<Candidate>) {
-        let begin = out.len();
-        let mut at = chain.newest;
-        while at != NONE {
-            let node = self.nodes[at as usize];
-            out.push(node.candidate);
-            at = node.older;
-        }
-        if !newest_first {
-            out[begin..].reverse();
-        }
-    }
-
-    fn candidate(&self, node: u32) -> Option<Candidate> {
-        self.nodes.get(node as usize).map(|node| node.candidate)
     }
 }
 
@@ -152,7 +137,7 @@ impl Table {
 }
 
 fn insert(lists: &mut Lists, growth: &mut Growth, id: u32, keys: Keys) {
-    let candidate = Candidate { id, position: growth.insert() };
+    let candidate = growth.insert(id);
     lists.insert(keys.main, candidate);
     if let Some(family) = keys.family {
         lists.insert(family, candidate);
@@ -160,6 +145,14 @@ fn insert(lists: &mut Lists, growth: &mut Growth, id: u32, keys: Keys) {
     if let Some(forward) = keys.forward {
         lists.insert(forward, candidate);
     }
+}
+
+/// Where a scan of candidates stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scan {
+    /// Next node of: the own near side, the base's near side, its far side, the own far side.
+    starts: [u32; 4],
+    stage: usize,
 }
 
 /// A run's own entries around those of the base.
@@ -183,50 +176,40 @@ impl<'base> Overlay<'base> {
         insert(&mut self.lists, &mut self.growth, id, keys);
     }
 
-    /// Puts the candidates of `key` into `out`, in the order in which they are to be tried.
+    /// Begins to go through the candidates of `key`, in the order in which they are to be tried.
+    ///
+    /// What was put at the near side last comes first, around the base what the run put there.
     #[inline]
-    pub fn candidates(&self, key: u64, out: &mut Vec<Candidate>) {
-        out.clear();
-        let below = self.base.and_then(|table| Some((table.lists.slot(key)?, &table.lists)));
-        let own = self.lists.slot(key);
-        if self.growth.reversed() {
-            if let Some(slot) = own {
-                self.lists.walk(slot.back, true, out);
-            }
-            if let Some((slot, lists)) = below {
-                lists.walk(slot.back, true, out);
-                lists.walk(slot.front, false, out);
-            }
-            if let Some(slot) = own {
-                self.lists.walk(slot.front, false, out);
-            }
-        } else {
-            if let Some(slot) = own {
-                self.lists.walk(slot.front, true, out);
-            }
-            if let Some((slot, lists)) = below {
-                lists.walk(slot.front, true, out);
-                lists.walk(slot.back, false, out);
-            }
-            if let Some(slot) = own {
-                self.lists.walk(slot.back, false, out);
-            }
-        }
-    }
-
-    /// The first of [`Overlay::candidates`], without making the list.
-    pub fn first(&self, key: u64) -> Option<Candidate> {
-        let below = self.base.and_then(|table| Some((table.lists.slot(key)?, &table.lists)));
-        let own = self.lists.slot(key).map(|slot| (slot, &self.lists));
-        // The side that is read first, and the one that is read last.
+    pub fn scan(&self, key: u64) -> Scan {
         let near = |slot: &Slot| if self.growth.reversed() { slot.back } else { slot.front };
         let far = |slot: &Slot| if self.growth.reversed() { slot.front } else { slot.back };
-        let newest = |(slot, lists): (&Slot, &Lists)| lists.candidate(near(slot).newest);
-        let oldest = |(slot, lists): (&Slot, &Lists)| lists.candidate(far(slot).oldest);
-        own.and_then(newest)
-            .or_else(|| below.and_then(newest))
-            .or_else(|| below.and_then(oldest))
-            .or_else(|| own.and_then(oldest))
+        let mut scan = Scan { starts: [NONE; 4], stage: 0 };
+        if let Some(own) = self.lists.slot(key) {
+            scan.starts[0] = near(own).newest;
+            scan.starts[3] = far(own).oldest;
+        }
+        if let Some(below) = self.base.and_then(|table| table.lists.slot(key)) {
+            scan.starts[1] = near(below).newest;
+            scan.starts[2] = far(below).oldest;
+        }
+        scan
+    }
+
+    /// The next candidate of a scan; nothing may be inserted on the way.
+    #[inline]
+    pub fn next(&self, scan: &mut Scan) -> Option<Candidate> {
+        loop {
+            let at = scan.starts.get_mut(scan.stage)?;
+            let lists = match (scan.stage, self.base) {
+                (1 | 2, Some(base)) => &base.lists,
+                _ => &self.lists,
+            };
+            if let Some(node) = lists.nodes.get(*at as usize) {
+                *at = if scan.stage < 2 { node.older } else { node.newer };
+                return Some(node.candidate);
+            }
+            scan.stage += 1;
+        }
     }
 
     /// Whether the candidate at position `a` is tried before the one at `b`.
