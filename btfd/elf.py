@@ -1,0 +1,168 @@
+"""What is this file, and why can it not be encoded?
+
+Contract: looks at one file once, with pyelftools, and never raises over what it finds in it: a
+damaged file is an answer too. Nothing here decides about bytes; the core does, and this room only
+turns "no" into a sentence that helps.
+
+Cost: the section table and a few small sections, 1 to 20 ms; `kernel_release` of a vmlinux also
+searches its .rodata. The cold path only: never called for a module that encodes.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+SIGNATURE = b"~Module signature appended~\n"
+_RAW_BTF = (b"\x9f\xeb", b"\xeb\x9f")
+_BANNER = re.compile(rb"Linux version ([\x21-\x7e]+) ")
+_CHUNK = 1 << 22
+#: What pyelftools raises over damaged input, besides its own errors.
+_DAMAGE = (ELFError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a file is. `form` is elf, raw-btf, empty, or other."""
+
+    form: str
+    bits: int = 0
+    little_endian: bool = True
+    type: str = ""
+    machine: str = ""
+    has_btf: bool = False
+    has_dwarf: bool = False
+    has_symbols: bool = False
+    signed: bool = False
+    build_id: str | None = None
+    damage: str | None = None
+
+    @property
+    def is_module(self) -> bool:
+        """A relocatable object, as a `.ko` is."""
+        return self.type == "ET_REL"
+
+
+def identify(path: str) -> Identity:
+    """Looks into the file. Raises OSError where it cannot be opened."""
+    with open(path, "rb") as f:
+        magic = f.read(4)
+        if not magic:
+            return Identity("empty")
+        if magic[:2] in _RAW_BTF:
+            return Identity("raw-btf", little_endian=magic[:2] == _RAW_BTF[0], has_btf=True)
+        if magic != b"\x7fELF":
+            return Identity("other")
+        signed = _is_signed(f)
+        f.seek(0)
+        try:
+            return _identify_elf(ELFFile(f), signed)
+        except _DAMAGE as e:
+            return Identity("elf", signed=signed, damage=str(e).split("\n")[0] or "damaged")
+
+
+def _is_signed(f: BinaryIO) -> bool:
+    size = f.seek(0, os.SEEK_END)
+    f.seek(max(0, size - len(SIGNATURE)))
+    return f.read() == SIGNATURE
+
+
+def _identify_elf(elf: Any, signed: bool) -> Identity:
+    end = elf.stream.seek(0, os.SEEK_END)
+    table_end = elf["e_shoff"] + elf["e_shnum"] * elf["e_shentsize"]
+    damage = "cut off before its section table" if table_end > end else None
+    names: set[str] = set()
+    build_id = None
+    if damage is None:
+        for section in elf.iter_sections():
+            names.add(section.name)
+            if section["sh_type"] == "SHT_NOTE" and build_id is None:
+                build_id = _build_id(section)
+            section_end = section["sh_offset"] + section["sh_size"]
+            if section["sh_type"] != "SHT_NOBITS" and section_end > end:
+                damage = f"cut off inside section {section.name}"
+    return Identity(
+        "elf",
+        bits=elf.elfclass,
+        little_endian=elf.little_endian,
+        type=str(elf["e_type"]),
+        machine=str(elf["e_machine"]),
+        has_btf=".BTF" in names,
+        has_dwarf=bool(names & {".debug_info", ".zdebug_info"}),
+        has_symbols=".symtab" in names,
+        signed=signed,
+        build_id=build_id,
+        damage=damage,
+    )
+
+
+def _build_id(section: Any) -> str | None:
+    for note in section.iter_notes():
+        if note["n_type"] == "NT_GNU_BUILD_ID":
+            return str(note["n_desc"])
+    return None
+
+
+def why_not(path: str) -> tuple[str, str | None] | None:
+    """Cause and hint when the file plainly cannot be encoded; None when it seems fit."""
+    try:
+        found = identify(path)
+    except OSError:
+        return None
+    match found.form:
+        case "empty":
+            return "empty file", "it may still be being linked"
+        case "raw-btf":
+            return "raw BTF, not an ELF file", "raw BTF can only serve as a base"
+        case "other":
+            return "not an ELF file", None
+    if found.damage is not None:
+        return found.damage, "it may still be being linked, or the disk was full"
+    if found.signed:
+        return (
+            "the module is signed, and encoding would break the signature",
+            "encode in the build tree, before modules_install signs",
+        )
+    if not found.has_dwarf:
+        return "no DWARF", "build with CONFIG_DEBUG_INFO, and encode before strip"
+    if not found.has_symbols:
+        return "no symbol table", "encode before strip"
+    return None
+
+
+def kernel_release(path: str) -> str | None:
+    """The release that a vmlinux was built as; the running kernel's for /sys/kernel/btf/vmlinux."""
+    if os.path.realpath(path) == "/sys/kernel/btf/vmlinux":
+        return os.uname().release
+    try:
+        with open(path, "rb") as f:
+            if f.read(4) != b"\x7fELF":
+                return None
+            f.seek(0)
+            elf: Any = ELFFile(f)
+            section = elf.get_section_by_name(".rodata")
+            if section is None or section["sh_type"] == "SHT_NOBITS":
+                return None
+            return _search(f, section["sh_offset"], section["sh_size"])
+    except (OSError, *_DAMAGE):
+        return None
+
+
+def _search(f: BinaryIO, offset: int, size: int) -> str | None:
+    """The banner between two offsets, read in pieces that overlap."""
+    overlap = 256
+    f.seek(offset)
+    tail = b""
+    while size > 0:
+        piece = f.read(min(_CHUNK, size))
+        if not piece:
+            return None
+        size -= len(piece)
+        m = _BANNER.search(tail + piece)
+        if m is not None:
+            return m[1].decode("ascii")
+        tail = piece[-overlap:]
+    return None

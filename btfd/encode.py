@@ -1,0 +1,203 @@
+"""One file from DWARF to BTF in its place: encode, check, install, remember what came out.
+
+Contract: `encode_file` never raises over the file; it answers with an `Outcome` that says what
+happened and why. Nothing is written unless the encode succeeded, the kernel release fits the
+base, and the caller still wants the result. Thread-safe: outcomes of several files may be made at
+once over one base.
+
+Cost: the core's, plus one read of the installed .BTF, so that the stamp that is remembered is
+known to belong to our bytes and not to a link that came in between.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from btfd import elf
+from btfd.engine import Base, Core, Encoded, Stamp, stamp_of
+from btfd.errors import Busy, Problem, Refused, Superseded, from_os
+from btfd.kbuild import EncoderOptions
+
+
+@dataclass(frozen=True, slots=True)
+class BaseInfo:
+    """A base with what is known about it outside its BTF."""
+
+    path: str
+    base: Base
+    release: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How to encode, the same for many files."""
+
+    options: EncoderOptions
+    base: BaseInfo | None = None
+    threads: int = 1
+    full: bool = False
+    force_base: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file. `status` is one of `STATUSES`."""
+
+    path: str
+    status: str
+    reason: str | None = None
+    hint: str | None = None
+    types: int | None = None
+    size: int | None = None
+    full_size: int | None = None
+    stamp: Stamp | None = None
+    """Of the file as we left it: what `Changed` must differ from to matter."""
+    input: Stamp | None = None
+    """Of the file that was read."""
+    lasting: bool = False
+    """A failure that the same input would meet again."""
+    stages: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    target: str | None = None
+    """The detached file, where one was written."""
+
+    @property
+    def good(self) -> bool:
+        return self.status in ("encoded", "unchanged")
+
+
+#: encoded: new BTF is in place; unchanged: these very bytes were there; failed: see the reason;
+#: superseded: a newer file is at the path; busy: somebody is writing it; dropped: not wanted now.
+STATUSES = ("encoded", "unchanged", "failed", "superseded", "busy", "dropped")
+
+
+def encode_file(
+    core: Core,
+    path: str,
+    request: Request,
+    *,
+    detached: str | None = None,
+    wanted: Callable[[], bool] = lambda: True,
+) -> Outcome:
+    """Encodes one file, in place or into the raw file `detached`."""
+    before = stamp_of(path)
+    try:
+        return _encode(core, path, request, detached, wanted)
+    except Superseded as e:
+        return Outcome(path, "superseded", e.cause, e.hint)
+    except Busy as e:
+        return Outcome(path, "busy", e.cause, e.hint)
+    except Refused as e:
+        return _failed(path, e, before, lasting=e.lasting, explain=e.kind in ("elf", "dwarf"))
+    except Problem as e:
+        return _failed(path, e, before, lasting=True)
+    except OSError as e:
+        return _failed(path, from_os(e, path), before, lasting=False)
+
+
+def _failed(
+    path: str, e: Problem, stamp: Stamp | None, *, lasting: bool, explain: bool = False
+) -> Outcome:
+    cause, hint = e.cause, e.hint
+    if explain and hint is None:
+        better = elf.why_not(path)
+        if better is not None:
+            cause, hint = better
+    if e.path is not None and e.path != path:
+        cause = f"{e.path}: {cause}"
+    return Outcome(path, "failed", cause, hint, stamp=stamp, input=stamp, lasting=lasting)
+
+
+def _encode(
+    core: Core,
+    path: str,
+    request: Request,
+    detached: str | None,
+    wanted: Callable[[], bool],
+) -> Outcome:
+    base = request.base
+    made = core.encode(
+        path,
+        base.base if base else None,
+        request.options.features,
+        lang_exclude=request.options.lang_exclude,
+        threads=request.threads,
+        full=request.full,
+    )
+    if base is not None and not request.force_base:
+        check_release(made.vermagic, base)
+    if not wanted():
+        return Outcome(path, "dropped", "overtaken")
+    started = time.perf_counter()
+    btf = made.btf
+    stamp: Stamp | None = made.stamp
+    if detached is not None:
+        status = _write_detached(core, detached, btf)
+    else:
+        status = "encoded" if core.install(path, btf, made.stamp) == "written" else "unchanged"
+        stamp = _stamp_of_ours(core, path, btf)
+        if stamp is None:
+            return Outcome(path, "superseded", "a newer file took its place")
+    stages = dict(made.stages)
+    stages["install"] = (time.perf_counter() - started) * 1000
+    return _done(path, status, made, btf, stamp, stages, detached)
+
+
+def _done(
+    path: str,
+    status: str,
+    made: Encoded,
+    btf: bytes,
+    stamp: Stamp | None,
+    stages: dict[str, float],
+    target: str | None,
+) -> Outcome:
+    return Outcome(
+        path,
+        status,
+        types=made.types,
+        size=len(btf),
+        full_size=made.full_size,
+        stamp=stamp,
+        input=made.stamp,
+        stages=stages,
+        warnings=tuple(made.warnings),
+        target=target,
+    )
+
+
+def check_release(vermagic: str | None, base: BaseInfo) -> None:
+    """Refuses a module that was made for another kernel than the base, where both are known."""
+    made_for = (vermagic or "").split(" ", 1)[0]
+    if made_for and base.release and made_for != base.release:
+        raise Problem(
+            f"made for kernel {made_for}, the base is of {base.release}",
+            hint="give the vmlinux that it was built with, or --force-base",
+        )
+
+
+def _write_detached(core: Core, target: str, btf: bytes) -> str:
+    try:
+        with open(target, "rb") as f:
+            if f.read(len(btf) + 1) == btf:
+                return "unchanged"
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+    core.write_detached(target, btf)
+    return "encoded"
+
+
+def _stamp_of_ours(core: Core, path: str, btf: bytes) -> Stamp | None:
+    """The stamp of the file while it holds `btf`, or None when it is not ours any more."""
+    for _ in range(3):
+        stamp = stamp_of(path)
+        try:
+            ours = stamp is not None and core.read_btf(path) == btf
+        except Refused:
+            return None
+        if not ours:
+            return None
+        if stamp_of(path) == stamp:
+            return stamp
+    return None

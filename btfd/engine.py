@@ -1,0 +1,177 @@
+"""The seam to the Rust core: what policy needs of it, and nothing else.
+
+Contract: `Core` is the whole of what the rest of the Python side knows about encoding. `native()`
+gives the real one; tests pass one of their own. Errors of the core arrive as `Refused`,
+`Superseded` and `Busy`. Paths are `str` with surrogateescape, so that any file name passes.
+
+Cost: a call is one hop into `btfd._core`, which releases the GIL while it works; the extension is
+imported at the first call of `native()`, so `btfd --help` does not pay for it.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, cast
+
+from btfd.errors import Busy, Refused, Superseded
+
+if TYPE_CHECKING:
+    from btfd import _core
+
+#: (device, inode, size, mtime_ns, ctime_ns): the name of one state of one file.
+Stamp = tuple[int, int, int, int, int]
+
+
+def stamp_of(path: str) -> Stamp | None:
+    """The stamp of what `path` names now, or None where there is nothing."""
+    try:
+        s = os.stat(path)
+    except OSError:
+        return None
+    return (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+
+
+class Base(Protocol):
+    """Base BTF, parsed and indexed; read-only, shared by all threads."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def types(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+
+
+class Encoded(Protocol):
+    """What one encode made."""
+
+    @property
+    def btf(self) -> bytes: ...
+    @property
+    def types(self) -> int: ...
+    @property
+    def full_size(self) -> int | None: ...
+    @property
+    def stamp(self) -> Stamp: ...
+    @property
+    def vermagic(self) -> str | None: ...
+    @property
+    def warnings(self) -> list[str]: ...
+    @property
+    def stages(self) -> dict[str, float]: ...
+
+
+class Core(Protocol):
+    """Bytes in, bytes out. Every method may raise `Refused`."""
+
+    def load_base(self, path: str) -> Base:
+        """Parses and indexes base BTF: an ELF file with .BTF, or a raw BTF file."""
+        ...
+
+    def encode(
+        self,
+        path: str,
+        base: Base | None,
+        features: Sequence[str],
+        *,
+        lang_exclude: Sequence[str],
+        threads: int,
+        full: bool,
+    ) -> Encoded:
+        """DWARF to BTF, over `base` or stand-alone. Writes nothing."""
+        ...
+
+    def install(self, path: str, btf: bytes, stamp: Stamp) -> str:
+        """BTF into the file of this stamp: "written" or "unchanged"; `Superseded`, `Busy`."""
+        ...
+
+    def write_detached(self, path: str, btf: bytes) -> None:
+        """Writes a raw BTF file, whole or not at all."""
+        ...
+
+    def read_btf(self, path: str) -> bytes:
+        """The raw BTF of a file."""
+        ...
+
+    def verify(self, btf: bytes, base: Base | None) -> list[str]:
+        """What the kernel would object to; empty when it would accept."""
+        ...
+
+    def dump(self, btf: bytes, base: Base | None, form: str) -> str:
+        """As text: raw, c or json."""
+        ...
+
+
+class Native:
+    """`Core` over the Rust extension."""
+
+    def __init__(self) -> None:
+        from btfd import _core
+
+        self._core = _core
+
+    @contextmanager
+    def _translate(self, path: str | None = None) -> Iterator[None]:
+        core = self._core
+        try:
+            yield
+        except core.Superseded as e:
+            raise Superseded(str(e), hint=e.hint, path=path) from e
+        except core.Busy as e:
+            raise Busy(str(e), hint=e.hint, path=path) from e
+        except core.CoreError as e:
+            raise Refused(str(e), kind=e.kind, hint=e.hint, path=path) from e
+
+    def load_base(self, path: str) -> Base:
+        with self._translate(path):
+            return self._core.Base.load(os.fsencode(path))
+
+    def encode(
+        self,
+        path: str,
+        base: Base | None,
+        features: Sequence[str],
+        *,
+        lang_exclude: Sequence[str],
+        threads: int,
+        full: bool,
+    ) -> Encoded:
+        with self._translate(path):
+            return self._core.encode(
+                os.fsencode(path),
+                _own(base),
+                features,
+                lang_exclude=lang_exclude,
+                threads=threads,
+                full=full,
+            )
+
+    def install(self, path: str, btf: bytes, stamp: Stamp) -> str:
+        with self._translate(path):
+            return self._core.install(os.fsencode(path), btf, stamp)
+
+    def write_detached(self, path: str, btf: bytes) -> None:
+        with self._translate(path):
+            self._core.write_detached(os.fsencode(path), btf)
+
+    def read_btf(self, path: str) -> bytes:
+        with self._translate(path):
+            return self._core.read_btf(os.fsencode(path))
+
+    def verify(self, btf: bytes, base: Base | None) -> list[str]:
+        with self._translate():
+            return self._core.verify(btf, _own(base))
+
+    def dump(self, btf: bytes, base: Base | None, form: str) -> str:
+        with self._translate():
+            return self._core.dump(btf, _own(base), form)
+
+
+def _own(base: Base | None) -> "_core.Base | None":
+    """A base that came from `Native.load_base`, under the name that the extension knows it by."""
+    return cast("_core.Base | None", base)
+
+
+def native() -> Core:
+    """The real core."""
+    return Native()
