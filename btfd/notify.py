@@ -1,0 +1,67 @@
+"""Word to systemd, and the one thing that a loop can sleep on.
+
+Contract: `Notifier` does nothing without $NOTIFY_SOCKET. Messages are ASCII, because sdnotify drops
+a whole datagram silently otherwise, and READY=1 goes alone. `Wake` may be set from any thread and
+from a signal handler. Cost: one eventfd, one datagram a message.
+"""
+
+import contextlib
+import os
+import select
+
+import sdnotify
+
+
+class Notifier:
+    """sd_notify, safe to call anywhere."""
+
+    def __init__(self) -> None:
+        socket = os.environ.get("NOTIFY_SOCKET")
+        self._notifier = sdnotify.SystemdNotifier() if socket else None
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between watchdog pings, half of what systemd allows; None where it wants none."""
+        usec = os.environ.get("WATCHDOG_USEC", "")
+        pid = os.environ.get("WATCHDOG_PID", "")
+        if self._notifier is None or not usec.isdecimal() or (pid and pid != str(os.getpid())):
+            return None
+        return int(usec) / 2_000_000
+
+    def ready(self) -> None:
+        self._send("READY=1")
+
+    def stopping(self) -> None:
+        self._send("STOPPING=1")
+
+    def alive(self) -> None:
+        self._send("WATCHDOG=1")
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        self._send("STATUS=" + text.encode("ascii", "backslashreplace").decode().replace("\n", " "))
+
+    def _send(self, message: str) -> None:
+        if self._notifier is not None:
+            self._notifier.notify(message)
+
+
+class Wake:
+    """A flag to sleep on, with a descriptor."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.poll()
+        self._poll.register(self.fd, select.POLLIN)
+
+    def set(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def wait(self, timeout: float | None) -> None:
+        """Until `set`, at most `timeout` seconds."""
+        self._poll.poll(None if timeout is None else max(0.0, timeout) * 1000)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+    def close(self) -> None:
+        os.close(self.fd)
