@@ -1,0 +1,129 @@
+"""Who is next: coalesce, settle, put the just-edited first, drop what is overtaken.
+
+Contract: holds paths and times, touches no file and no clock; the caller passes `now` (monotonic
+seconds). A path is handed out once, and not again before `finish`. What is touched while it is
+running comes again afterwards. `overtake` empties the queue and marks what is running as not wanted
+any more, because a newer base makes those results worthless.
+
+Settle: a touched file is handed out `SETTLE` seconds after its last event: the linker, strip and
+kbuild's own step write a module two to four times within 40 ms of each other, and the core's own
+check for writers covers the rest. A busy file comes again after `BUSY_FIRST`, doubled up to
+`BUSY_LAST`. Files that were only found stale by a scan do not wait.
+
+Order: touched files by their last event, newest first; then the found ones, in the order found.
+Cost: `take` is linear in what is queued, 0.1 ms for 1,000 modules.
+"""
+
+from dataclasses import dataclass, field
+
+SETTLE = 0.05
+BUSY_FIRST = 0.1
+BUSY_LAST = 2.0
+
+
+@dataclass(slots=True)
+class Job:
+    """One file to work on. `wanted` turns False when the result would be worthless."""
+
+    path: str
+    reason: str
+    touched: float | None = None
+    """Time of its last event; None where a scan found it."""
+    due: float = 0.0
+    order: int = 0
+    attempts: int = 0
+    wanted: bool = field(default=True)
+
+
+class Scheduler:
+    """The queue of one tree."""
+
+    def __init__(self, settle: float = SETTLE) -> None:
+        self._settle = settle
+        self._queued: dict[str, Job] = {}
+        self._running: dict[str, Job] = {}
+        self._again: dict[str, Job] = {}
+        self._order = 0
+
+    def __len__(self) -> int:
+        return len(self._queued)
+
+    @property
+    def running(self) -> int:
+        """Jobs that were handed out and not finished."""
+        return len(self._running)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing queued, nothing running."""
+        return not self._queued and not self._running
+
+    def touch(self, path: str, reason: str, now: float) -> None:
+        """An event named this path: it settles anew."""
+        self._put(self._job(path, reason, touched=now, due=now + self._settle))
+
+    def find(self, path: str, reason: str) -> None:
+        """A scan found this path stale. What was touched keeps its place."""
+        place = self._again if path in self._running else self._queued
+        if path in place:
+            return
+        running = self._running.get(path)
+        if running is not None and running.wanted:
+            return
+        self._put(self._job(path, reason))
+
+    def forget(self, path: str) -> None:
+        """Nothing to do for this path any more."""
+        self._queued.pop(path, None)
+        self._again.pop(path, None)
+
+    def take(self, now: float) -> Job | None:
+        """The next job that is due, or None."""
+        due = [job for job in self._queued.values() if job.due <= now]
+        if not due:
+            return None
+        best = min(due, key=lambda job: (-(job.touched or float("-inf")), job.order))
+        del self._queued[best.path]
+        self._running[best.path] = best
+        return best
+
+    def next_due(self) -> float | None:
+        """When the earliest queued job may be taken."""
+        return min((job.due for job in self._queued.values()), default=None)
+
+    def finish(self, job: Job) -> None:
+        """A job handed out is done, whatever came of it."""
+        self._running.pop(job.path, None)
+        again = self._again.pop(job.path, None)
+        if again is not None:
+            self._queued[job.path] = again
+
+    def retry(self, job: Job, now: float) -> None:
+        """A job met a writer: again later, unless something newer is queued for it."""
+        self.finish(job)
+        if job.path in self._queued:
+            return
+        delay = min(BUSY_FIRST * 2.0**job.attempts, BUSY_LAST)
+        later = self._job(job.path, job.reason, touched=job.touched, due=now + delay)
+        later.attempts = job.attempts + 1
+        self._queued[job.path] = later
+
+    def overtake(self) -> int:
+        """Drops everything queued and disowns what is running; says how many."""
+        for job in self._running.values():
+            job.wanted = False
+        count = len(self._queued) + len(self._running)
+        self._queued.clear()
+        self._again.clear()
+        return count
+
+    def _job(self, path: str, reason: str, touched: float | None = None, due: float = 0.0) -> Job:
+        self._order += 1
+        return Job(path, reason, touched, due, self._order)
+
+    def _put(self, job: Job) -> None:
+        running = self._running.get(job.path)
+        if running is not None:
+            self._again[job.path] = job
+        else:
+            self._queued[job.path] = job
