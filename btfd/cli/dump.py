@@ -1,0 +1,35 @@
+"""Prints the BTF of a file as text: raw as `bpftool btf dump` does, as a C header, or as JSON.
+
+FILE is a module, a vmlinux or raw BTF. Split BTF needs its base; a module in a build tree finds it.
+"""
+
+import argparse
+
+from btfd.cli import common
+from btfd.cli.output import Output
+from btfd.engine import Core, native
+
+NAME = "dump"
+SUMMARY = "print BTF as text, C or JSON"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE")
+    common.add_base(parser)
+    parser.add_argument(
+        "--format",
+        choices=("raw", "c", "json"),
+        default=None,
+        help="raw (default), c, or json, which is also what --json means",
+    )
+
+
+def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
+    core = core or native()
+    form = args.format or ("json" if out.json else "raw")
+    base_path = args.base or common.find_base(args.file, out)
+    btf = core.read_btf(args.file)
+    base = core.load_base(base_path) if base_path else None
+    text = core.dump(btf, base, form)
+    out.text(text if text.endswith("\n") else text + "\n")
+    return 0

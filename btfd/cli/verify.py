@@ -1,0 +1,40 @@
+"""Says whether the kernel would accept the BTF of a file over this very base; if not, why.
+
+The kernel itself does not check that a module's BTF belongs to its vmlinux; this does more than it.
+"""
+
+import argparse
+
+from btfd.cli import common
+from btfd.cli.output import Output
+from btfd.engine import Core, native
+
+NAME = "verify"
+SUMMARY = "would the kernel accept it?"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE")
+    common.add_base(parser)
+
+
+def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
+    core = core or native()
+    base_path = args.base or common.find_base(args.file, out)
+    btf = core.read_btf(args.file)
+    base = core.load_base(base_path) if base_path else None
+    objections = core.verify(btf, base)
+    out.object(
+        {
+            "path": args.file,
+            "base": base_path,
+            "accepted": not objections,
+            "objections": objections,
+        }
+    )
+    if not objections:
+        out.line(f"{args.file}: {out.paint('accepted', 'green')}")
+        return 0
+    for objection in objections:
+        out.failure(args.file, objection)
+    return 1
