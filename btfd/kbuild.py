@@ -242,7 +242,7 @@ def encoder_options(config: Config | None, release: str | None) -> EncoderOption
     names = ["decl_tag", "type_tag"]
     if not 118 <= pahole <= 121:
         names.append("var")
-    if era >= (6, 0):
+    if era >= (6, 0):  # older kernels cannot read ENUM64, and their stable trees switch it off
         names.append("enum64")
     if pahole >= 121 and era >= (5, 16):
         names.append("float")

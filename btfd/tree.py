@@ -7,8 +7,8 @@ vmlinux that was relinked with the same .BTF makes nothing stale. A failure is k
 the same input is not tried twice. One thread only; the store is the memory.
 
 Cost: `modules` reads modules.order or walks the tree (0.3 s for 5,000 directories); `stale` is one
-stat a module, and one read of the section table for each whose state is new. The base is parsed when
-it is first needed (0.1 s for 4 MB), not to find out that nothing is stale.
+stat a module, and one read of the section table for each whose state is new. The base is parsed
+when it is first needed (0.1 s for 4 MB), not to find out that nothing is stale.
 """
 
 import enum

@@ -9,8 +9,8 @@ never drops its watches because of a loss, and says so when it dies: `alive`.
 Only watchdog's lowest layer is used, `watchdog.observers.inotify_c.InotifyFD`. The stock Observer
 goes deaf in silence on a kernel tree: its mask makes readers feed it, its queue loses nine of ten
 events in a storm, and its handler is never told. The private parts used here are
-`_create_inotify_fd`, `_get_or_create_watch`, `_remove_watch`, `_watch_for_wd`, `_lock`, `_closed` and
-`_inotify_fd`; a contract test covers them, and the version is pinned.
+`_create_inotify_fd`, `_get_or_create_watch`, `_remove_watch`, `_watch_for_wd`, `_lock`, `_closed`
+and `_inotify_fd`; a contract test covers them, and the version is pinned.
 
 Cost: one inotify descriptor a tree, one watch (1 KiB of kernel memory) a directory, one thread;
 about 7 us of CPU an event of the write side, nothing for readers. Pending events are kept once

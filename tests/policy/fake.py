@@ -1,0 +1,158 @@
+"""A core in memory for tests of policy: same contract, no DWARF.
+
+A "module" is a text file: `src <words>` is what its DWARF says, an optional second line `btf <hex>`
+its .BTF. Its BTF over a base is a hash of both. A "vmlinux" is a file with a line `btf <hex>`.
+"""
+
+import hashlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from btfd.engine import Base, Encoded, Stamp, stamp_of
+from btfd.errors import Busy, Refused, Superseded
+
+
+@dataclass(frozen=True)
+class FakeBase:
+    btf: bytes
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.btf).hexdigest()
+
+    @property
+    def types(self) -> int:
+        return 1
+
+    @property
+    def size(self) -> int:
+        return len(self.btf)
+
+
+@dataclass(frozen=True)
+class FakeEncoded:
+    btf: bytes
+    stamp: Stamp
+    vermagic: str | None = None
+    types: int = 3
+    full_size: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=lambda: {"read": 1.0, "dwarf": 2.0})
+
+
+@dataclass
+class FakeCore:
+    """Counts what it was asked to do; `gate` holds encodes back, `busy` makes installs fail."""
+
+    encoded: Counter[str] = field(default_factory=Counter)
+    order: list[str] = field(default_factory=list)
+    bases: int = 0
+    gate: threading.Event = field(default_factory=threading.Event)
+    busy: Counter[str] = field(default_factory=Counter)
+    vermagic: str | None = None
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def load_base(self, path: str) -> Base:
+        self.bases += 1
+        return FakeBase(self.read_btf(path))
+
+    def encode(
+        self,
+        path: str,
+        base: Base | None,
+        features: Sequence[str],
+        *,
+        lang_exclude: Sequence[str],
+        threads: int,
+        full: bool,
+    ) -> Encoded:
+        name = os.path.basename(path)
+        self.encoded[name] += 1
+        self.order.append(name)
+        assert self.gate.wait(30)
+        stamp = stamp_of(path)
+        source = _line(path, "src")
+        if source is None or stamp is None:
+            raise Refused("no DWARF", kind="dwarf", hint="build with debug information")
+        seed = f"{source}|{base.digest if base else ''}|{','.join(features)}"
+        btf = hashlib.sha256(seed.encode()).digest()
+        return FakeEncoded(btf, stamp, self.vermagic, full_size=100 if full else None)
+
+    def install(self, path: str, btf: bytes, stamp: Stamp) -> str:
+        name = os.path.basename(path)
+        if self.busy[name] > 0:
+            self.busy[name] -= 1
+            raise Busy("somebody is writing it")
+        if stamp_of(path) != stamp:
+            raise Superseded("a newer link is there")
+        if _line(path, "btf") == btf.hex():
+            return "unchanged"
+        text = f"src {_line(path, 'src')}\nbtf {btf.hex()}\n"
+        _replace(path, text.encode())
+        return "written"
+
+    def write_detached(self, path: str, btf: bytes) -> None:
+        _replace(path, btf)
+
+    def read_btf(self, path: str) -> bytes:
+        found = _line(path, "btf")
+        if found is None:
+            raise Refused("no .BTF", kind="elf")
+        return bytes.fromhex(found)
+
+    def verify(self, btf: bytes, base: Base | None) -> list[str]:
+        return ["type 7: invalid name"] if btf.startswith(b"\xbd") else []
+
+    def dump(self, btf: bytes, base: Base | None, form: str) -> str:
+        return f"{form} {btf.hex()} over {base.digest[:6] if base else None}"
+
+
+def _line(path: str, key: str) -> str | None:
+    try:
+        text = Path(path).read_bytes().decode()
+    except OSError as e:
+        raise Refused(e.strerror or "cannot be read", kind="io") from e
+    for line in text.splitlines():
+        if line.startswith(key + " "):
+            return line[len(key) + 1 :]
+    return None
+
+
+def _replace(path: str, data: bytes) -> None:
+    sibling = path + ".new"
+    Path(sibling).write_bytes(data)
+    os.replace(sibling, path)
+
+
+def link(tree: Path, name: str, source: str) -> None:
+    """What ld does: the old file goes, a new one without BTF comes."""
+    path = tree / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_text(f"src {source}\n")
+
+
+def link_base(tree: Path, content: str, *, btf: bool = True) -> None:
+    """What the link of vmlinux does; `content` is what its BTF says."""
+    path = tree / "vmlinux"
+    path.unlink(missing_ok=True)
+    path.write_text(f"btf {content.encode().hex()}\n" if btf else f"src {content}\n")
+
+
+def make_tree(root: Path, modules: int = 3) -> Path:
+    """A small build tree."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "include/config").mkdir(parents=True)
+    (root / "include/config/auto.conf").write_text(
+        "CONFIG_DEBUG_INFO_BTF=y\nCONFIG_DEBUG_INFO_BTF_MODULES=y\n"
+    )
+    link_base(root, "one")
+    for n in range(modules):
+        link(root, f"drivers/d{n}/m{n}.ko", f"module {n}")
+    return root

@@ -1,0 +1,244 @@
+"""The loop over a real directory and a core in memory."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from btfd.daemon import Daemon
+from btfd.journal import Journal
+from btfd.store import Store
+from btfd.tree import BuildTree
+from tests.policy.fake import FakeCore, link, link_base, make_tree
+
+PATIENCE = 30.0
+M0, M1, M2 = (f"drivers/d{n}/m{n}.ko" for n in range(3))
+
+
+class Run:
+    """A daemon in a thread."""
+
+    def __init__(self, root: Path, core: FakeCore, index: str | None = None, jobs: int = 2) -> None:
+        self.root, self.core = root, core
+        self.journal = Journal()
+        self.daemon: Daemon | None = None
+        self.status: int | None = None
+        self._index, self._jobs = index, jobs
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        tree = BuildTree(str(self.root), self.core, Store(self._index))
+        self.daemon = Daemon(tree, self.core, self.journal, jobs=self._jobs)
+        self.status = self.daemon.run()
+
+    def kinds(self, path: str | None = None) -> list[str]:
+        events = self.journal.since(None).events
+        return [e.kind for e in events if path is None or e.path == path]
+
+    def wait(self, what: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not what():
+            assert time.monotonic() < end, self.journal.since(None).events
+            assert self._thread.is_alive(), self.journal.since(None).events
+            time.sleep(0.01)
+
+    def current(self, module: str) -> bool:
+        """Whether the file holds what its source and base ask for now."""
+        path = str(self.root / module)
+        try:
+            made = self.core.read_btf(path)
+            base = self.core.load_base(str(self.root / "vmlinux"))
+            tree = BuildTree(str(self.root), self.core, Store(None))
+            plain = FakeCore()
+            again = plain.encode(
+                path, base, tree.options.features, lang_exclude=(), threads=1, full=False
+            )
+        except Exception:
+            return False
+        return made == again.btf
+
+    def stop(self) -> None:
+        if self.daemon is not None:
+            self.daemon.stop()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+
+
+@contextmanager
+def running(root: Path, core: FakeCore, index: str | None = None, jobs: int = 2) -> Iterator[Run]:
+    run = Run(root, core, index, jobs)
+    try:
+        run.wait(lambda: "ready" in run.kinds())
+        yield run
+    finally:
+        core.gate.set()
+        run.stop()
+    assert run.status == 0
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_tree(tmp_path / "tree")
+
+
+def once(root: Path, core: FakeCore, index: str | None) -> tuple[int, Journal]:
+    journal = Journal()
+    tree = BuildTree(str(root), core, Store(index))
+    return Daemon(tree, core, journal, jobs=2).run(once=True), journal
+
+
+def all_current(run: Run, modules: tuple[str, ...] = (M0, M1, M2)) -> bool:
+    return all(run.current(m) for m in modules)
+
+
+def test_once_encodes_all_and_a_second_time_nothing(root: Path, tmp_path: Path) -> None:
+    core, index = FakeCore(), str(tmp_path / "index.sqlite")
+    assert once(root, core, index)[0] == 0
+    assert sum(core.encoded.values()) == 3
+    bases = core.bases
+    assert once(root, core, index)[0] == 0
+    assert sum(core.encoded.values()) == 3
+    assert core.bases == bases
+
+
+def test_once_fails_when_a_module_fails_and_says_so_again(root: Path, tmp_path: Path) -> None:
+    core, index = FakeCore(), str(tmp_path / "index.sqlite")
+    (root / M1).write_text("stripped\n")
+    for _ in range(2):
+        status, journal = once(root, core, index)
+        failures = [e for e in journal.since(None).events if e.kind == "failed"]
+        assert status == 1
+        assert [(e.path, e.fields["reason"]) for e in failures] == [(M1, "no DWARF")]
+    assert core.encoded["m1.ko"] == 1
+
+
+def test_once_without_base_fails(root: Path) -> None:
+    (root / "vmlinux").unlink()
+    status, journal = once(root, FakeCore(), None)
+    assert status == 1
+    assert "base-missing" in [e.kind for e in journal.since(None).events]
+
+
+def test_once_waits_for_a_writer(root: Path) -> None:
+    core = FakeCore()
+    core.busy["m0.ko"] = 2
+    assert once(root, core, None)[0] == 0
+    assert core.encoded["m0.ko"] == 3
+
+
+def test_a_changed_module_is_encoded_alone(root: Path) -> None:
+    core = FakeCore()
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run))
+        run.wait(lambda: run.daemon is not None and run.daemon.scheduler.idle)
+        before = dict(core.encoded)
+        link(root, M1, "edited")
+        run.wait(lambda: run.current(M1) and run.kinds(M1).count("encoded") == 2)
+        time.sleep(0.3)
+        assert core.encoded["m0.ko"] == before["m0.ko"]
+        assert core.encoded["m1.ko"] == before["m1.ko"] + 1, "our own write made no work"
+
+
+def test_new_base_redoes_all_the_same_base_nothing(root: Path) -> None:
+    core = FakeCore()
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run))
+        link_base(root, "one")
+        run.wait(lambda: "base-same" in run.kinds())
+        assert set(core.encoded.values()) == {1}
+        link_base(root, "two")
+        run.wait(lambda: "base-changed" in run.kinds())
+        run.wait(lambda: all_current(run))
+        assert set(core.encoded.values()) == {2}
+
+
+def test_a_newer_base_cancels_what_is_overtaken(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "tree", modules=20)
+    core = FakeCore()
+    core.gate.clear()
+    with running(root, core, jobs=2) as run:
+        run.wait(lambda: sum(core.encoded.values()) == 2)
+        link_base(root, "two")
+        run.wait(lambda: "base-changed" in run.kinds())
+        core.gate.set()
+        modules = tuple(f"drivers/d{n}/m{n}.ko" for n in range(20))
+        run.wait(lambda: all_current(run, modules))
+        assert sum(core.encoded.values()) == 22, "only the two that were running were in vain"
+
+
+def test_the_just_edited_module_goes_first(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "tree", modules=20)
+    core = FakeCore()
+    core.gate.clear()
+    with running(root, core, jobs=1) as run:
+        run.wait(lambda: len(core.order) == 1)
+        link(root, "drivers/d17/m17.ko", "edited")
+        time.sleep(0.3)
+        core.gate.set()
+        run.wait(lambda: len(core.order) >= 20)
+        assert core.order[1] == "m17.ko"
+
+
+def test_base_goes_and_comes_back(root: Path) -> None:
+    core = FakeCore()
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run))
+        (root / "vmlinux").unlink()
+        run.wait(lambda: "base-missing" in run.kinds())
+        link(root, M0, "edited meanwhile")
+        link_base(root, "two")
+        run.wait(lambda: all_current(run))
+
+
+def test_modules_that_come_with_a_directory(root: Path) -> None:
+    core = FakeCore()
+    with running(root, core) as run:
+        for n in range(10):
+            link(root, f"new/a/b/c{n}/x{n}.ko", f"fresh {n}")
+        run.wait(lambda: all_current(run, tuple(f"new/a/b/c{n}/x{n}.ko" for n in range(10))))
+
+
+def test_replaced_while_encoding(root: Path) -> None:
+    core = FakeCore()
+    core.gate.clear()
+    with running(root, core) as run:
+        run.wait(lambda: core.encoded["m0.ko"] == 1)
+        link(root, M0, "newer")
+        core.gate.set()
+        run.wait(lambda: all_current(run))
+
+
+def test_a_module_outside_modules_order_is_left_alone_and_named(root: Path) -> None:
+    (root / "modules.order").write_text(f"{M0}\n")
+    core = FakeCore()
+    with running(root, core) as run:
+        run.wait(lambda: run.current(M0))
+        link(root, M2, "unlisted")
+        run.wait(lambda: "ignored" in run.kinds(M2))
+        (root / "modules.order").write_text(f"{M0}\n{M2}\n")
+        run.wait(lambda: run.current(M2))
+
+
+def test_tree_deleted_and_built_again(root: Path) -> None:
+    import shutil
+
+    core = FakeCore()
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run))
+        for generation in range(3):
+            shutil.rmtree(root)
+            make_tree(root)
+            link(root, M0, f"generation {generation}")
+            run.wait(lambda: all_current(run))
+
+
+def test_fatal_gates_end_it(root: Path) -> None:
+    with open(root / "include/config/auto.conf", "a") as f:
+        f.write("CONFIG_DEBUG_INFO_SPLIT=y\n")
+    status, journal = once(root, FakeCore(), None)
+    assert status == 1
+    assert journal.since(None).events[0].fields["fatal"]

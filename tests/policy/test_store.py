@@ -1,0 +1,108 @@
+"""The index: keeps, forgets, and survives its own destruction."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from btfd.journal import Journal
+from btfd.store import BaseRecord, Record, Store, default_path
+
+RECORD = Record((1, 2**63 + 5, 3, -4, 5), "base", "options", "encoded", None, 7, 8)
+
+
+def test_what_is_remembered_outlives_the_run(tmp_path: Path) -> None:
+    path = str(tmp_path / "cache/index.sqlite")
+    store = Store(path)
+    store.remember("/t", "a/\udcff.ko", RECORD)
+    store.remember("/t", "gone.ko", RECORD)
+    store.remember("/u", "b.ko", RECORD)
+    store.forget("/t", "gone.ko")
+    store.remember_base("/t", BaseRecord((2**64 - 1, 2, 3, 4, 5), "digest", "6.1"))
+    store.close()
+    again = Store(path)
+    assert again.modules("/t") == {"a/\udcff.ko": RECORD}
+    assert again.base("/t") == BaseRecord((2**64 - 1, 2, 3, 4, 5), "digest", "6.1")
+    assert again.base("/u") is None
+    assert again.trouble is None
+
+
+def test_two_runs_share_one_index(tmp_path: Path) -> None:
+    path = str(tmp_path / "index.sqlite")
+    one, two = Store(path), Store(path)
+    one.remember("/t", "a.ko", RECORD)
+    two.remember("/t", "b.ko", RECORD)
+    assert set(one.modules("/t")) == set(two.modules("/t")) == {"a.ko", "b.ko"}
+
+
+@pytest.mark.parametrize("how", ["garbage", "empty", "truncated", "middle", "foreign", "version"])
+def test_a_ruined_index_is_replaced(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "index.sqlite"
+    store = Store(str(path))
+    for n in range(300):
+        store.remember("/t", f"m{n}.ko", RECORD)
+    store.close()
+    data = path.read_bytes()
+    if how == "garbage":
+        path.write_bytes(b"this is no database" * 100)
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "truncated":
+        path.write_bytes(data[: len(data) // 2])
+    elif how == "middle":
+        path.write_bytes(data[:4096] + os.urandom(len(data) - 8192) + data[-4096:])
+    elif how == "foreign":
+        path.unlink()
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE module (something TEXT)")
+    else:
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA user_version = 999")
+    again = Store(str(path))
+    assert again.modules("/t") == {}
+    again.remember("/t", "a.ko", RECORD)
+    again.close()
+    assert Store(str(path)).modules("/t") == {"a.ko": RECORD}
+
+
+def test_an_index_that_cannot_be_kept_still_answers(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = Store(str(tmp_path / "file/index.sqlite"))
+    assert store.trouble
+    store.remember("/t", "a.ko", RECORD)
+    assert store.modules("/t") == {"a.ko": RECORD}
+
+
+def test_destroyed_while_open(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    store = Store(str(path))
+    store.remember("/t", "a.ko", RECORD)
+    for end in ("", "-wal", "-shm"):
+        Path(f"{path}{end}").write_bytes(b"\xff" * 8192)
+    store.remember("/t", "b.ko", RECORD)
+    assert "b.ko" in store.modules("/t")
+
+
+def test_the_place_follows_systemd_and_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/btfd:/other")
+    assert default_path() == "/var/cache/btfd/index.sqlite"
+    monkeypatch.delenv("CACHE_DIRECTORY")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert default_path() == "/x/btfd/index.sqlite"
+
+
+def test_journal_generations_and_lost_history() -> None:
+    journal = Journal(keep=3)
+    seen: list[str] = []
+    journal.subscribe(lambda event: seen.append(event.kind))
+    start = journal.generation
+    events = [journal.record(f"e{n}", "p", n=n) for n in range(5)]
+    assert seen == ["e0", "e1", "e2", "e3", "e4"]
+    assert [e.kind for e in journal.since(events[2].generation).events] == ["e3", "e4"]
+    assert not journal.since(events[1].generation).fresh
+    assert journal.since(start).fresh
+    assert journal.since("other:3").fresh
+    assert journal.since(None).fresh
+    assert journal.since(journal.generation).events == ()
+    assert events[0].as_json()["n"] == 0
