@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from btfd.cli import dump, encode, verify, watch
 from btfd.cli.output import Output
+from btfd.engine import Core
 from btfd.errors import Problem, from_os
 
 _EPILOG = """\
@@ -57,14 +58,14 @@ def _version() -> str:
         return "(not installed)"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and gives its exit status."""
+def main(argv: Sequence[str] | None = None, core: Core | None = None) -> int:
+    """Runs one command and gives its exit status. `core`: another than the native one."""
     arguments = parser().parse_args(argv)
     # A read lease that a writer breaks sends SIGIO, whose default is death.
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     out = Output(json=arguments.json)
     try:
-        status: int = arguments.run(arguments, out)
+        status: int = arguments.run(arguments, out, core)
         sys.stdout.flush()
         return status
     except Problem as e:

@@ -193,13 +193,13 @@ class Watcher:
 
     def rewatch(self) -> None:
         """Watches every directory again; those that are watched already stay as they are."""
-        self.limited = False
         with self._tables:
             self._root_id = _identity(self._root)
             gone = [p for p in self._wd_of if not os.path.isdir(p)]
         for path in gone:
             self._drop(path)
-        self._adopt(self._root)
+        if self._adopt(self._root):
+            self.limited = False
 
     def check_root(self) -> bool:
         """Whether the root is still the directory that is watched; posts `Lost` when it came back.
@@ -286,8 +286,11 @@ class Watcher:
             or (folder == self._root and name in SKIP_IN_ROOT)
         )
 
-    def _adopt(self, top: bytes) -> None:
-        """Watches a directory and all below; each is watched before it is listed."""
+    def _adopt(self, top: bytes) -> bool:
+        """Watches a directory and all below; each is watched before it is listed.
+
+        False where the limit of watches was met, which is told once until it is overcome.
+        """
         stack = [top]
         while stack:
             path = stack.pop()
@@ -296,10 +299,12 @@ class Watcher:
                 stack.extend(self._subdirectories(path))
             except OSError as e:
                 if e.errno in _LIMITS:
-                    self.limited = True
-                    self._post(Lost("the limit of inotify watches is reached", self.root))
-                    return
+                    if not self.limited:
+                        self.limited = True
+                        self._post(Lost("the limit of inotify watches is reached", self.root))
+                    return False
                 # Gone again, or not ours to read: the next event or rescan will tell.
+        return True
 
     def _watch(self, path: bytes) -> None:
         with self._tables:

@@ -79,7 +79,7 @@ class FakeCore:
         stamp = stamp_of(path)
         source = _line(path, "src")
         if source is None or stamp is None:
-            raise Refused("no DWARF", kind="dwarf", hint="build with debug information")
+            raise Refused("no DWARF", kind="dwarf", hint="build with debug information", path=path)
         seed = f"{source}|{base.digest if base else ''}|{','.join(features)}"
         btf = hashlib.sha256(seed.encode()).digest()
         return FakeEncoded(btf, stamp, self.vermagic, full_size=100 if full else None)
@@ -103,7 +103,7 @@ class FakeCore:
     def read_btf(self, path: str) -> bytes:
         found = _line(path, "btf")
         if found is None:
-            raise Refused("no .BTF", kind="elf")
+            raise Refused("no .BTF", kind="elf", path=path)
         return bytes.fromhex(found)
 
     def verify(self, btf: bytes, base: Base | None) -> list[str]:
@@ -117,7 +117,7 @@ def _line(path: str, key: str) -> str | None:
     try:
         text = Path(path).read_bytes().decode()
     except OSError as e:
-        raise Refused(e.strerror or "cannot be read", kind="io") from e
+        raise Refused(e.strerror or "cannot be read", kind="io", path=path) from e
     for line in text.splitlines():
         if line.startswith(key + " "):
             return line[len(key) + 1 :]

@@ -1,5 +1,7 @@
 """The loop over a real directory and a core in memory."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -234,6 +236,49 @@ def test_tree_deleted_and_built_again(root: Path) -> None:
             make_tree(root)
             link(root, M0, f"generation {generation}")
             run.wait(lambda: all_current(run))
+
+
+LIMITED = """
+import sys, threading
+from pathlib import Path
+from tests.policy.fake import FakeCore, link
+from tests.policy.test_daemon import running
+open("/proc/sys/user/max_inotify_watches", "w").write("5")
+root = Path(sys.argv[1])
+with running(root, FakeCore()) as run:
+    run.wait(lambda: "lost" in run.kinds() and run.kinds().count("encoded") == 20)
+    link(root, "drivers/d19/m19.ko", "edited")
+    run.wait(lambda: run.kinds("drivers/d19/m19.ko").count("encoded") == 2)
+    assert run.kinds().count("lost") == 1, "said once, not at every poll"
+print("polled")
+"""
+
+
+def test_beyond_the_watch_limit_the_tree_is_polled(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "tree", modules=20)
+    command = ["unshare", "-Ur", sys.executable, "-c", LIMITED, str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and "unshare" in done.stderr:
+        pytest.skip("no user namespaces here: " + done.stderr.strip())
+    assert done.stdout == "polled\n", done.stderr
+
+
+def test_an_overflow_heals(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "tree", modules=20)
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    modules = tuple(f"drivers/d{n}/m{n}.ko" for n in range(20))
+    with running(root, FakeCore()) as run:
+        run.wait(lambda: all_current(run, modules))
+        assert run.daemon is not None
+        assert run.daemon.watcher is not None
+        with run.daemon.watcher._tables:
+            for n in range(limit // 2 + 2000):
+                (root / f"drivers/d{n % 20}/x.o").touch()
+                (root / f"drivers/d{n % 20}/x.o").unlink()
+            for n in range(20):
+                link(root, modules[n], f"edited {n}")
+        run.wait(lambda: "lost" in run.kinds())
+        run.wait(lambda: all_current(run, modules))
 
 
 def test_fatal_gates_end_it(root: Path) -> None:
