@@ -10,6 +10,7 @@ searches its .rodata. The cold path only: never called for a module that encodes
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -26,7 +27,7 @@ _DAMAGE = (ELFError, ValueError, KeyError, TypeError, AttributeError, OverflowEr
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a file is. `form` is elf, raw-btf, empty, or other."""
+    """What a file is. `form` is elf, raw-btf, empty, special (no regular file), or other."""
 
     form: str
     bits: int = 0
@@ -48,6 +49,8 @@ class Identity:
 
 def identify(path: str) -> Identity:
     """Looks into the file. Raises OSError where it cannot be opened."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        return Identity("special")  # opening a pipe would wait for a writer
     with open(path, "rb") as f:
         magic = f.read(4)
         if not magic:
@@ -113,6 +116,8 @@ def why_not(path: str) -> tuple[str, str | None] | None:
     except OSError:
         return None
     match found.form:
+        case "special":
+            return "not a regular file", None
         case "empty":
             return "empty file", "it may still be being linked"
         case "raw-btf":
@@ -138,6 +143,8 @@ def kernel_release(path: str) -> str | None:
     if os.path.realpath(path) == "/sys/kernel/btf/vmlinux":
         return os.uname().release
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
         with open(path, "rb") as f:
             if f.read(4) != b"\x7fELF":
                 return None

@@ -1,0 +1,66 @@
+# Everything from a clone: a virtual environment in .venv, the Rust core built into it.
+#
+#   make run              the sample tree, watched, one edit-relink-encode round trip
+#   make run TREE=DIR     btfd watch DIR
+#   make test lint        what CI runs
+#   make conformance CASES=DIR
+#   make bench [TREE=DIR] pahole and btfd side by side
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/sample
+CASES ?= tests/conformance/cases
+CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
+
+# What the installed extension is made from.
+SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
+
+.PHONY: all run test test-rust test-python lint format conformance bench clean
+all: $(VENV)/.installed
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.created $(SOURCES)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+ifdef TREE
+run: $(VENV)/.installed
+	$(BIN)/btfd watch '$(TREE)'
+else
+run: $(VENV)/.installed
+	$(BIN)/python tests/sample/demo.py '$(OUT)'
+endif
+
+test: test-rust test-python
+
+test-rust:
+	cargo test $(CARGO_FLAGS) --quiet
+
+test-python: $(VENV)/.installed
+	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	cargo fmt --manifest-path core/Cargo.toml --check
+	cargo clippy $(CARGO_FLAGS) --all-targets --features python -- -D warnings
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	cargo fmt --manifest-path core/Cargo.toml
+
+conformance: $(VENV)/.installed
+	$(BIN)/python -m tests.conformance '$(CASES)'
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m bench $(if $(TREE),'$(TREE)')
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info core/target btfd/_core*.so
