@@ -5,8 +5,8 @@ happened and why. Nothing is written unless the encode succeeded, the kernel rel
 base, and the caller still wants the result. Thread-safe: outcomes of several files may be made at
 once over one base.
 
-Cost: the core's, plus one read of the installed .BTF, so that the stamp that is remembered is
-known to belong to our bytes and not to a link that came in between.
+Cost: the core's. The stamp that is remembered is the core's too, taken from the descriptor that it
+wrote: a link that comes right after is not mistaken for ours.
 """
 
 import os
@@ -131,14 +131,12 @@ def _encode(
         return Outcome(path, "dropped", "overtaken")
     started = time.perf_counter()
     btf = made.btf
-    stamp: Stamp | None = made.stamp
+    stamp = made.stamp
     if detached is not None:
         status = _write_detached(core, detached, btf)
     else:
-        status = "encoded" if core.install(path, btf, made.stamp) == "written" else "unchanged"
-        stamp = _stamp_of_ours(core, path, btf)
-        if stamp is None:
-            return Outcome(path, "superseded", "a newer file took its place")
+        word, stamp = core.install(path, btf, made.stamp)
+        status = "encoded" if word == "written" else "unchanged"
     stages = dict(made.stages)
     stages["install"] = (time.perf_counter() - started) * 1000
     return _done(path, status, made, btf, stamp, stages, detached)
@@ -186,18 +184,3 @@ def _write_detached(core: Core, target: str, btf: bytes) -> str:
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
     core.write_detached(target, btf)
     return "encoded"
-
-
-def _stamp_of_ours(core: Core, path: str, btf: bytes) -> Stamp | None:
-    """The stamp of the file while it holds `btf`, or None when it is not ours any more."""
-    for _ in range(3):
-        stamp = stamp_of(path)
-        try:
-            ours = stamp is not None and core.read_btf(path) == btf
-        except Refused:
-            return None
-        if not ours:
-            return None
-        if stamp_of(path) == stamp:
-            return stamp
-    return None

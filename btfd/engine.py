@@ -81,8 +81,11 @@ class Core(Protocol):
         """DWARF to BTF, over `base` or stand-alone. Writes nothing."""
         ...
 
-    def install(self, path: str, btf: bytes, stamp: Stamp) -> str:
-        """BTF into the file of this stamp: "written" or "unchanged"; `Superseded`, `Busy`."""
+    def install(self, path: str, btf: bytes, stamp: Stamp) -> tuple[str, Stamp]:
+        """BTF into the file of this stamp: "written" or "unchanged", and the stamp afterwards.
+
+        Also raises `Superseded` and `Busy`.
+        """
         ...
 
     def write_detached(self, path: str, btf: bytes) -> None:
@@ -146,7 +149,7 @@ class Native:
                 full=full,
             )
 
-    def install(self, path: str, btf: bytes, stamp: Stamp) -> str:
+    def install(self, path: str, btf: bytes, stamp: Stamp) -> tuple[str, Stamp]:
         with self._translate(path):
             return self._core.install(os.fsencode(path), btf, stamp)
 

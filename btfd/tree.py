@@ -270,8 +270,12 @@ class BuildTree:
         return BaseInfo(self.base_path, base, elf.kernel_release(self.base_path))
 
     def _may_encode_base(self) -> bool:
-        """Only on request, only where kbuild does not do it, only DWARF without BTF."""
-        if not self.encode_base or (self.config is not None and self.config.makes_base):
+        """Only on request, and only DWARF without BTF.
+
+        Kbuild's own BTF is linked in, so that a vmlinux that nobody is writing and that has none
+        will not get one from kbuild any more.
+        """
+        if not self.encode_base:
             return False
         try:
             found = elf.identify(self.base_path)

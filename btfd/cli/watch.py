@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--encode-base",
         action="store_true",
         default=None,
-        help="give vmlinux BTF of its own where it has DWARF and kbuild does not do it",
+        help="give vmlinux BTF of its own where it has DWARF but no BTF",
     )
     common.add_encoder_options(parser)
 

@@ -84,7 +84,7 @@ class FakeCore:
         btf = hashlib.sha256(seed.encode()).digest()
         return FakeEncoded(btf, stamp, self.vermagic, full_size=100 if full else None)
 
-    def install(self, path: str, btf: bytes, stamp: Stamp) -> str:
+    def install(self, path: str, btf: bytes, stamp: Stamp) -> tuple[str, Stamp]:
         name = os.path.basename(path)
         if self.busy[name] > 0:
             self.busy[name] -= 1
@@ -92,10 +92,9 @@ class FakeCore:
         if stamp_of(path) != stamp:
             raise Superseded("a newer link is there")
         if _line(path, "btf") == btf.hex():
-            return "unchanged"
+            return "unchanged", stamp
         text = f"src {_line(path, 'src')}\nbtf {btf.hex()}\n"
-        _replace(path, text.encode())
-        return "written"
+        return "written", _replace(path, text.encode())
 
     def write_detached(self, path: str, btf: bytes) -> None:
         _replace(path, btf)
@@ -124,10 +123,14 @@ def _line(path: str, key: str) -> str | None:
     return None
 
 
-def _replace(path: str, data: bytes) -> None:
+def _replace(path: str, data: bytes) -> Stamp:
     sibling = path + ".new"
-    Path(sibling).write_bytes(data)
-    os.replace(sibling, path)
+    with open(sibling, "wb") as f:
+        f.write(data)
+        f.flush()
+        os.replace(sibling, path)
+        s = os.fstat(f.fileno())
+    return (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
 def link(tree: Path, name: str, source: str) -> None:
