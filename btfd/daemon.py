@@ -1,7 +1,8 @@
 """Wires watcher, tree, scheduler and journal into one loop: `btfd watch`.
 
 Contract: `run` encodes what is stale, then follows changes until it is told to stop; `once` ends
-when nothing is left to do. All decisions are taken in the calling thread; encoding runs in a pool
+when nothing is left to do. A module without DWARF is skipped and said, which is no failure unless
+nothing else was there. All decisions are taken in the calling thread; encoding runs in a pool
 of `jobs` threads. Every loss of events is healed by `rewatch` and a stat scan, with a growing pause
 between scans. Returns 0, or 1 when a module or the base failed in a run with `once`, or when the
 watcher's reader died: a deaf daemon must not look alive.
@@ -25,7 +26,7 @@ from btfd.errors import Problem
 from btfd.journal import Journal
 from btfd.notify import Notifier, Wake
 from btfd.schedule import Job, Scheduler
-from btfd.tree import NEW_LINK, BaseState, BuildTree
+from btfd.tree import NEW_LINK, SKIPPED, BaseState, BuildTree
 from btfd.watch import Appeared, Changed, Lost, Watcher
 
 #: A look at root and vmlinux even without events.
@@ -153,7 +154,7 @@ class Daemon:
                 "failed", module, because="tried before", reason=self.tree.failure(module)
             )
         self.journal.record("stopped", self.tree.root, failed=len(failures))
-        return 1 if once and (failures or not self._base_ready) else 0
+        return 1 if once and (failures or self.tree.barren or not self._base_ready) else 0
 
     def _sleep(self, now: float, ping: float | None) -> float:
         limit = POLL if self._must_poll() else TICK
@@ -292,7 +293,7 @@ class Daemon:
                         "base-missing",
                         self.tree.base_path,
                         reason=news.problem.cause,
-                        hint=news.problem.hint or self._base_hint(),
+                        hint=self._base_hint() or news.problem.hint,
                     )
                 self._base_said = news.problem.cause
                 return
@@ -301,7 +302,9 @@ class Daemon:
             self._scan("base")
 
     def _base_hint(self) -> str | None:
-        return None if self.tree.encode_base else "--encode-base makes it where kbuild does not"
+        if self.tree.encode_base or not self.tree.base_can_be_made():
+            return None
+        return "build with CONFIG_DEBUG_INFO_BTF=y, or let us make it with --encode-base"
 
     # Work
 
@@ -371,10 +374,10 @@ class Daemon:
             return
         self._finished += 1
         self._failed.discard(job.path)
-        if not outcome.good:
+        if not outcome.good and not outcome.bare:
             self._failed.add(job.path)
         self.journal.record(
-            outcome.status if outcome.good else "failed",
+            SKIPPED if outcome.bare else outcome.status if outcome.good else "failed",
             job.path,
             because=job.reason,
             reason=outcome.reason,

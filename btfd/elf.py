@@ -138,6 +138,15 @@ def why_not(path: str) -> tuple[str, str | None] | None:
     return None
 
 
+def is_bare(path: str) -> bool:
+    """Whether it is a sound ELF file without any DWARF."""
+    try:
+        found = identify(path)
+    except OSError:
+        return False
+    return found.form == "elf" and found.damage is None and not found.has_dwarf
+
+
 def kernel_release(path: str) -> str | None:
     """The release that a vmlinux was built as; the running kernel's for /sys/kernel/btf/vmlinux."""
     if os.path.realpath(path) == "/sys/kernel/btf/vmlinux":

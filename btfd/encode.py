@@ -57,6 +57,8 @@ class Outcome:
     """Of the file that was read."""
     lasting: bool = False
     """A failure that the same input would meet again."""
+    bare: bool = False
+    """Failed, and the file has no DWARF at all: there was nothing to encode."""
     stages: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     target: str | None = None
@@ -101,12 +103,13 @@ def _failed(
 ) -> Outcome:
     cause, hint = e.cause, e.hint
     if explain and hint is None:
-        better = elf.why_not(path)
-        if better is not None:
-            cause, hint = better
+        cause, hint = elf.why_not(path) or (cause, hint)
     if e.path is not None and e.path != path:
         cause = f"{e.path}: {cause}"
-    return Outcome(path, "failed", cause, hint, stamp=stamp, input=stamp, lasting=lasting)
+    bare = explain and elf.is_bare(path)
+    return Outcome(
+        path, "failed", cause, hint, stamp=stamp, input=stamp, lasting=lasting, bare=bare
+    )
 
 
 def _encode(

@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What we last made of one module. `status` is encoded, unchanged or failed."""
+    """What we last made of one module. `status` is encoded, unchanged, failed or skipped."""
 
     stamp: Stamp
     base: str

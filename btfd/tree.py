@@ -33,6 +33,9 @@ BASE_CHANGED = "base changed"
 OPTIONS_CHANGED = "options changed"
 NEVER = "never encoded here"
 
+#: A module without DWARF, in the index: no failure of the tree, but nothing was made either.
+SKIPPED = "skipped"
+
 
 class BaseState(enum.Enum):
     """What a look at vmlinux found."""
@@ -174,6 +177,12 @@ class BuildTree:
         record = self._records.get(module)
         return record.reason if record is not None and record.status == "failed" else None
 
+    @property
+    def barren(self) -> bool:
+        """Whether modules were skipped and not one has BTF of ours."""
+        states = {record.status for record in self._records.values()}
+        return SKIPPED in states and not states & {"encoded", "unchanged"}
+
     def record(self, module: str, outcome: Outcome, digest: str) -> None:
         """Remembers what came out, made against the base of this digest."""
         keep = outcome.good or (outcome.status == "failed" and outcome.lasting)
@@ -183,7 +192,7 @@ class BuildTree:
             outcome.stamp,
             digest,
             self._options_key,
-            outcome.status,
+            SKIPPED if outcome.bare else outcome.status,
             outcome.reason,
             outcome.types,
             outcome.size,
@@ -259,7 +268,7 @@ class BuildTree:
         try:
             base = self._core.load_base(self.base_path)
         except Refused:
-            if not self._may_encode_base():
+            if not (self.encode_base and self.base_can_be_made()):
                 raise
             made = encode_file(
                 self._core, self.base_path, Request(self.options, threads=max(1, self._threads))
@@ -269,14 +278,12 @@ class BuildTree:
             base = self._core.load_base(self.base_path)
         return BaseInfo(self.base_path, base, elf.kernel_release(self.base_path))
 
-    def _may_encode_base(self) -> bool:
-        """Only on request, and only DWARF without BTF.
+    def base_can_be_made(self) -> bool:
+        """Whether vmlinux has DWARF and no BTF.
 
         Kbuild's own BTF is linked in, so that a vmlinux that nobody is writing and that has none
         will not get one from kbuild any more.
         """
-        if not self.encode_base:
-            return False
         try:
             found = elf.identify(self.base_path)
         except OSError:

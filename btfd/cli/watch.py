@@ -2,7 +2,8 @@
 
 TREE is a kernel build tree (the O= directory), with vmlinux in it; without it, the first of `trees`
 in the configuration. One line an event. SIGINT and SIGTERM end it cleanly. With --once it ends when
-nothing is stale, with status 1 where a module could not be encoded.
+nothing is stale, with status 1 where a module could not be encoded. A module without DWARF is
+skipped, and said.
 """
 
 import argparse
@@ -24,7 +25,7 @@ NAME = "watch"
 SUMMARY = "encode what is stale in a build tree, then follow changes"
 
 _COLOURS = {"failed": "red", "base-missing": "red", "deaf": "red", "encoded": "green"}
-_QUIET = frozenset({"lost", "degraded", "gate", "ignored"})
+_QUIET = frozenset({"lost", "degraded", "gate", "ignored", "skipped"})
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
