@@ -83,6 +83,7 @@ class Daemon:
         self._progress = progress
         self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
         self._stopping = False
+        self._following = False
         self._base_due: float | None = None
         self._base_ready = False
         self._base_said: str | None = None
@@ -115,7 +116,8 @@ class Daemon:
             return 1
         with ThreadPoolExecutor(self._jobs, "btfd-encode") as pool:
             try:
-                if not once:
+                self._following = not once
+                if self._following:
                     self._start_watching()
                 return self._loop(pool, once)
             finally:
@@ -181,6 +183,9 @@ class Daemon:
         self.watcher.start()
 
     def _must_poll(self) -> bool:
+        """Whether inotify cannot serve; a run with `once` follows nothing at all."""
+        if not self._following:
+            return False
         return self.watcher is None or self.watcher.limited or not os.path.isdir(self.tree.root)
 
     def _take_events(self, now: float) -> None:

@@ -30,6 +30,7 @@ def paths(events: list[dict[str, object]], kind: str) -> set[object]:
 def test_a_second_run_encodes_nothing(tree: Path) -> None:
     status, events = once(tree, "--encode-base")
     assert status == 0
+    assert [event["event"] for event in events].count("stale") == 1
     modules = set((tree / "modules.order").read_text().split())
     assert paths(events, "skipped") == set(sample.WITHOUT_DWARF)
     assert paths(events, "encoded") == modules - set(sample.WITHOUT_DWARF)
