@@ -59,7 +59,7 @@ def results(kernel_tree: KernelTree, tmp_path_factory: pytest.TempPathFactory) -
     jobs = min(2, os.cpu_count() or 1)
     done = btfd(
         *("encode", "--base", "vmlinux", "--detached", directory, "--json", f"-j{jobs}"),
-        *("--btf-features", KBUILD_FEATURES),
+        *("--btf-features", KBUILD_FEATURES, "--lang-exclude", "rust"),
         *kernel_tree.modules(),
         cwd=kernel_tree.root,
         timeout=1800,

@@ -58,7 +58,9 @@ def report(
         copies.append(work / Path(module).name)
         shutil.copyfile(kernel_tree.root / module, copies[-1])
     done = btfd(
-        *("encode", "--base", kernel_tree.vmlinux, "--btf-features", KBUILD_FEATURES), *copies
+        *("encode", "--base", kernel_tree.vmlinux, "--btf-features", KBUILD_FEATURES),
+        *("--lang-exclude", "rust"),
+        *copies,
     )
     assert done.returncode == 0, done.stderr
     for copy in copies:
