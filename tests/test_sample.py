@@ -30,7 +30,7 @@ def test_layout(sample_tree: Path) -> None:
         assert name.startswith("kernel/")
         assert Elf.read(sample_tree / name).modinfo("vermagic"), name
     config = (sample_tree / "include/config/auto.conf").read_text()
-    assert "CONFIG_DEBUG_INFO_BTF_MODULES=y\n" in config
+    assert "CONFIG_DEBUG_INFO=y\n" in config and "DEBUG_INFO_BTF" not in config
     release = (sample_tree / "include/config/kernel.release").read_text().strip()
     magic = Elf.read(sample_tree / names[0]).modinfo("vermagic")[0]
     assert magic.startswith(release + " ")

@@ -116,7 +116,9 @@ def test_no_symbol_table(base: Path, module: Path) -> None:
     elf = Elf.read(module)
     (headers,) = elf.unpack("Q", 40)
     index = next(i for i, section in enumerate(elf.sections) if section.name == ".symtab")
-    elf.pack("I", headers + 64 * index + 4, 1)  # SHT_PROGBITS
+    elf.pack("I", headers + 64 * index + 4, 1)  # SHT_PROGBITS, and another name
+    name = elf.data.index(b"\0.symtab\0") + 1
+    elf.data[name : name + 7] = b".nothin"
     module.write_bytes(elf.data)
     refused(base, module, r"symbol")
 
