@@ -49,6 +49,22 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// Whether the offset names only the rest of a longer string.
+    pub fn inside_string(self, offset: u32) -> bool {
+        let Some(before) = offset.checked_sub(1) else { return false };
+        let byte = match (self.base, before.checked_sub(self.top.first_string)) {
+            (_, Some(at)) => self.top.strings.get(at as usize),
+            (Some(base), None) => base.strings.get(before as usize),
+            _ => None,
+        };
+        byte.is_some_and(|&b| b != 0)
+    }
+
+    /// Whether there is a layer below.
+    pub fn is_split(self) -> bool {
+        self.base.is_some()
+    }
+
     /// The string at an offset as text; bytes that are not UTF-8 are replaced.
     pub fn text(self, offset: u32) -> Cow<'a, str> {
         String::from_utf8_lossy(self.string(offset))

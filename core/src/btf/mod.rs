@@ -9,8 +9,11 @@ pub mod find;
 pub mod kind;
 mod layers;
 mod read;
+#[cfg(test)]
+mod sample;
 pub mod strings;
 pub mod types;
+pub mod verify;
 
 pub use kind::Kind;
 pub use types::{Type, Types};

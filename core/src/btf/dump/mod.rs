@@ -9,6 +9,8 @@
 mod c;
 mod json;
 mod raw;
+#[cfg(test)]
+mod tests;
 
 use super::layers::Layers;
 use super::{Btf, BtfError};

@@ -389,7 +389,7 @@ impl<'a> Printer<'a> {
         while at < to {
             let bits = (unit - at % unit).min(to - at);
             let smallest = bits.next_power_of_two().max(8);
-            self.unnamed(if at % unit == 0 { smallest } else { unit }, bits, level);
+            self.unnamed(if at.is_multiple_of(unit) { smallest } else { unit }, bits, level);
             at += bits;
         }
     }

@@ -2,81 +2,18 @@
 
 use super::{TAIL, definitions};
 use crate::btf::layers::{Layers, members};
-use crate::btf::types::info;
-use crate::btf::{Btf, BtfError, Endian, Kind};
+use crate::btf::sample::Maker;
+use crate::btf::{Btf, BtfError, Kind};
 use std::fmt::Write;
 use std::process::Command;
 
-/// BTF written type by type; ids count from 1.
-struct Maker {
-    btf: Btf,
+/// The text between the fixed head and tail.
+fn printed(maker: &Maker) -> Result<String, BtfError> {
+    Ok(definitions(Layers::new(&maker.btf, None))?.out.split_off(super::HEAD.len()))
 }
 
-impl Maker {
-    fn new() -> Maker {
-        Maker { btf: Btf::empty(Endian::Little, None) }
-    }
-
-    fn name(&mut self, name: &str) -> u32 {
-        if name.is_empty() {
-            return 0;
-        }
-        let at = self.btf.strings.len() as u32;
-        self.btf.strings.extend_from_slice(name.as_bytes());
-        self.btf.strings.push(0);
-        at
-    }
-
-    fn add(&mut self, kind: Kind, name: &str, vlen: u32, third: u32, rest: &[u32]) -> u32 {
-        self.add_flagged(kind, name, vlen, false, third, rest)
-    }
-
-    fn add_flagged(
-        &mut self,
-        kind: Kind,
-        name: &str,
-        vlen: u32,
-        kflag: bool,
-        third: u32,
-        rest: &[u32],
-    ) -> u32 {
-        let mut words = vec![self.name(name), info(kind, vlen, kflag), third];
-        words.extend(rest);
-        self.btf.types.push(&words) as u32 + 1
-    }
-
-    fn int(&mut self, name: &str, size: u32) -> u32 {
-        self.add(Kind::Int, name, 0, size, &[size * 8])
-    }
-
-    fn refer(&mut self, kind: Kind, name: &str, target: u32) -> u32 {
-        self.add(kind, name, 0, target, &[])
-    }
-
-    /// Members as (name, type, bit offset, bitfield width).
-    fn composite(
-        &mut self,
-        kind: Kind,
-        name: &str,
-        size: u32,
-        members: &[(&str, u32, u32, u32)],
-    ) -> u32 {
-        let kflag = members.iter().any(|m| m.3 > 0);
-        let mut words = Vec::new();
-        for &(name, ty, offset, width) in members {
-            words.extend([self.name(name), ty, offset | width << 24]);
-        }
-        self.add_flagged(kind, name, members.len() as u32, kflag, size, &words)
-    }
-
-    /// The text between the fixed head and tail.
-    fn text(&self) -> Result<String, BtfError> {
-        Ok(definitions(Layers::new(&self.btf, None))?.out.split_off(super::HEAD.len()))
-    }
-
-    fn refused(&self) -> String {
-        self.text().unwrap_err().to_string()
-    }
+fn refused(maker: &Maker) -> String {
+    printed(maker).unwrap_err().to_string()
 }
 
 #[test]
@@ -89,7 +26,7 @@ fn what_is_held_by_value_comes_first_and_pointers_wait() {
     b.composite(Kind::Struct, "later", 8, &[("back", 6, 0, 0)]); // 5
     b.refer(Kind::Ptr, "", 2); // 6
     assert_eq!(
-        b.text().unwrap(),
+        printed(&b).unwrap(),
         "struct inner {\n\tint a;\n\tint b;\n};\n\n\
          struct later;\n\n\
          struct outer {\n\tstruct inner inner;\n\tstruct later *next;\n};\n\n\
@@ -130,7 +67,7 @@ fn declarators_turn_inside_out() {
     );
     b.refer(Kind::Typedef, "printf_t", proto);
     assert_eq!(
-        b.text().unwrap(),
+        printed(&b).unwrap(),
         "struct s {\n\
          \tconst char * const fixed;\n\
          \tint (*table[3])(const char *fmt, ...);\n\
@@ -155,7 +92,7 @@ fn anonymous_types_are_printed_in_place() {
     let lone = b.name("LONE");
     b.add_flagged(Kind::Enum, "", 1, true, 4, &[lone, -1i32 as u32]);
     assert_eq!(
-        b.text().unwrap(),
+        printed(&b).unwrap(),
         "struct s {\n\tunion {\n\t\tint i;\n\t\tenum {\n\t\t\tRED = 0,\n\t\t\tGREEN = 1,\n\t\t} c;\n\
          \t};\n\tint x;\n};\n\n\
          struct empty {};\n\n\
@@ -176,7 +113,7 @@ fn equal_names_are_numbered_by_name_space() {
     let (one, two) = (b.name("ONE"), b.name("ONE"));
     b.add(Kind::Enum, "e", 2, 4, &[one, 1, two, 2]);
     assert_eq!(
-        b.text().unwrap(),
+        printed(&b).unwrap(),
         "struct s {\n\tint a;\n};\n\n\
          struct s___2 {\n\tint b;\n};\n\n\
          typedef struct s___2 *s;\n\n\
@@ -198,7 +135,7 @@ fn enums_get_their_size() {
     let value = b.name("HIGH");
     b.add_flagged(Kind::Enum64, "wide", 1, true, 8, &[value, 0, 0xffff_fff0]);
     assert_eq!(
-        b.text().unwrap(),
+        printed(&b).unwrap(),
         "enum tiny {\n\tTINY = 1,\n} __attribute__((mode(byte)));\n\n\
          enum small {\n\tSMALL = 1,\n} __attribute__((mode(HI)));\n\n\
          enum plain {\n\tPLAIN = 1,\n};\n\n\
@@ -237,7 +174,7 @@ fn layout_is_padded_packed_or_overlaid() {
     b.composite(Kind::Union, "roomy", 16, &[("i", int, 0, 0)]);
     b.composite(Kind::Struct, "over", 12, &[("l", long, 0, 0), ("i", int, 32, 0)]);
     b.composite(Kind::Struct, "opaque", 40, &[]);
-    let text = b.text().unwrap();
+    let text = printed(&b).unwrap();
     for part in [
         "struct gap {\n\tint a;\n\tlong: 64;\n\tlong: 64;\n",
         "struct tight {\n\tchar c;\n\tlong int l;\n} __attribute__((packed));",
@@ -288,12 +225,12 @@ fn bitfields_land_on_their_bits() {
 fn crafted_types_end_in_errors() {
     let mut b = Maker::new();
     b.composite(Kind::Struct, "self", 4, &[("me", 1, 0, 0)]);
-    assert_eq!(b.refused(), "BTF type [1]: contains itself by value");
+    assert_eq!(refused(&b), "BTF type [1]: contains itself by value");
 
     let mut b = Maker::new();
     b.refer(Kind::Ptr, "", 2);
     b.refer(Kind::Const, "", 1);
-    assert!(b.refused().contains("nests deeper"), "{}", b.refused());
+    assert!(refused(&b).contains("nests deeper"), "{}", refused(&b));
 
     // Each prototype takes the next one twice.
     let mut b = Maker::new();
@@ -301,7 +238,7 @@ fn crafted_types_end_in_errors() {
         b.add(Kind::FuncProto, "", 2, 0, &[0, id + 1, 0, id + 1]);
     }
     b.int("int", 4);
-    assert!(b.refused().contains("unfolds"), "{}", b.refused());
+    assert!(refused(&b).contains("unfolds"), "{}", refused(&b));
 
     // So do anonymous structs, in text.
     let mut b = Maker::new();
@@ -310,14 +247,14 @@ fn crafted_types_end_in_errors() {
     }
     b.int("int", 4);
     b.composite(Kind::Struct, "top", 0, &[("a", 1, 0, 0)]);
-    assert!(b.refused().contains("unfolds"), "{}", b.refused());
+    assert!(refused(&b).contains("unfolds"), "{}", refused(&b));
 
     let mut b = Maker::new();
     for id in 1..100_000 {
         b.refer(Kind::Ptr, "", id + 1);
     }
     b.int("int", 4);
-    assert!(b.refused().contains("nests deeper"), "{}", b.refused());
+    assert!(refused(&b).contains("nests deeper"), "{}", refused(&b));
 }
 
 /// A program that compiles the header, states every size and offset, and tries every bitfield.
