@@ -9,7 +9,7 @@ use crate::btf::{Btf, BtfError, Endian, Kind};
 use crate::dedup::{self as engine, DedupError};
 use crate::dwarf::{DwarfError, language};
 use crate::elf::install::{Edit, InstallError, Outcome, Stamp, Way};
-use crate::elf::{ElfError, Image, install as installer};
+use crate::elf::{ElfError, Image, install as installer, open_regular};
 use crate::encode::{self as encoder, EncodeError, Features};
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
@@ -18,7 +18,6 @@ use pyo3::types::PyBytes;
 use pyo3::{create_exception, intern};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
@@ -164,12 +163,8 @@ fn path_of(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
 
 /// The BTF of an ELF file with a `.BTF` section or of a raw file, and `.BTF.base` where there is one.
 fn raw_btf(path: &Path) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
-    let open = |source| ElfError::Io { what: "cannot open".into(), source };
     let read = |source| ElfError::Io { what: "cannot read".into(), source };
-    let mut file = File::open(path).map_err(open)?;
-    if file.metadata().map_err(read)?.is_dir() {
-        return Err(Failure::new("io", "it is a directory, expected BTF or an ELF file with .BTF"));
-    }
+    let mut file = open_regular(path)?;
     let mut magic = [0; 4];
     let got = file.read_at(&mut magic, 0).map_err(read)?;
     if magic[..got] != object::elf::ELFMAG {
@@ -343,9 +338,9 @@ fn encode(
     }
     let base = base.map(|b| b.get().base.clone());
     detached(py, || {
-        let open = |source| ElfError::Io { what: "cannot open".into(), source };
-        let file = File::open(&path).map_err(open)?;
-        let stamp = Stamp::of(&file).map_err(open)?;
+        let file = open_regular(&path)?;
+        let stamp = Stamp::of(&file)
+            .map_err(|source| ElfError::Io { what: "cannot stat".into(), source })?;
         let image = Image::open(file)?;
         let made = encoder::encode(&image, base.as_deref(), &on, threads)?;
         let full_size = match base {

@@ -10,7 +10,7 @@ mod relocate;
 mod section;
 mod symbols;
 
-pub use section::{Image, Section};
+pub use section::{Image, Section, open_regular};
 pub use symbols::{Symbol, Symbols};
 
 use thiserror::Error;

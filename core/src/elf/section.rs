@@ -7,7 +7,7 @@ use object::read::elf::{FileHeader, SectionHeader};
 use object::{Endianness, ReadCache, ReadRef};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Where libdw lays out the first allocated section of a relocatable file.
@@ -37,6 +37,23 @@ pub struct Section {
     pub link: u32,
     /// `sh_info`.
     pub info: u32,
+}
+
+/// Opens a file to read it; a pipe or device is refused at once instead of waited for.
+pub fn open_regular(path: &Path) -> Result<File> {
+    let opened = File::options()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+        .and_then(|file| Ok((file.metadata()?.file_type(), file)));
+    match opened {
+        Err(source) => Err(ElfError::Io { what: "cannot open".into(), source }),
+        Ok((kind, _)) if kind.is_dir() => Err(ElfError::NotElf("it is a directory".into())),
+        Ok((kind, _)) if !kind.is_file() => {
+            Err(ElfError::NotElf("it is a pipe, socket or device".into()))
+        }
+        Ok((_, file)) => Ok(file),
+    }
 }
 
 impl Section {
@@ -69,9 +86,6 @@ impl Image {
         let meta = file
             .metadata()
             .map_err(|source| ElfError::Io { what: "cannot stat".into(), source })?;
-        if meta.is_dir() {
-            return Err(ElfError::NotElf("it is a directory".into()));
-        }
         let len = meta.len();
         let ident: [u8; 64] = {
             let mut ident = [0; 64];
@@ -116,9 +130,7 @@ impl Image {
 
     /// Opens and reads headers.
     pub fn open_path(path: &Path) -> Result<Image> {
-        let file = File::open(path)
-            .map_err(|source| ElfError::Io { what: "cannot open".into(), source })?;
-        Image::open(file)
+        Image::open(open_regular(path)?)
     }
 
     /// The open file.
