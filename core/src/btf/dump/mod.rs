@@ -40,7 +40,8 @@ impl Format {
 
 /// Prints `btf`, which was parsed on top of `base`.
 ///
-/// Only C can fail: where a type contains itself, or nests or unfolds beyond any real program.
+/// Only C can fail: where a type contains itself, nests or unfolds beyond any real program, or is
+/// none at all (a FUNC as a member, say).
 pub fn dump(btf: &Btf, base: Option<&Btf>, format: Format) -> Result<String, BtfError> {
     let layers = Layers::new(btf, base);
     match format {

@@ -26,7 +26,6 @@ pub(super) fn check(report: &mut Report<'_>) {
 
 /// What holds for every kind.
 fn common(report: &mut Report<'_>, id: u32, ty: Type<'_>) {
-    let layers = report.layers;
     if ty.kind().is_none() {
         // Only a layout section lets such a type be read.
         report.refuse(id, "of a kind that kernels do not know", "Invalid kind");
@@ -36,21 +35,7 @@ fn common(report: &mut Report<'_>, id: u32, ty: Type<'_>) {
             format!("info {:#x}, kernels before 7.2 take no more than 65535 elements", ty.info());
         report.refuse(id, what, "Invalid btf_info");
     }
-    let mut names = Vec::new();
-    ty.for_each_name(|offset| names.push(offset));
-    for offset in names {
-        if u64::from(offset) >= MAX_STRINGS {
-            let what = format!("name at string offset {offset}, beyond {MAX_STRINGS}");
-            report.refuse(id, what, "Invalid name_offset");
-        }
-        // Ours. What deduplicates strings never uses one from its middle: the offset counts from
-        // the end of another base. Stand-alone BTF may come from a compiler that does.
-        if layers.is_split() && layers.inside_string(offset) {
-            let rest = quoted(layers.string(offset));
-            let what = format!("string offset {offset} is inside a name (before \"{rest}\")");
-            report.doubt(id, None, what + ANOTHER_BASE);
-        }
-    }
+    ty.for_each_name(|offset| name_offset(report, id, offset));
     let mut far = None;
     ty.for_each_id(|to| far = far.or((u64::from(to) >= MAX_TYPES).then_some(to)));
     if let Some(to) = far {
@@ -72,6 +57,21 @@ fn common(report: &mut Report<'_>, id: u32, ty: Type<'_>) {
     let elementless = ty.kind().is_some_and(|k| k.shape().elem == 0 && k != Kind::Func);
     if elementless && ty.vlen() != 0 {
         report.refuse(id, format!("has {} elements, its kind has none", ty.vlen()), "vlen != 0");
+    }
+}
+
+fn name_offset(report: &mut Report<'_>, id: u32, offset: u32) {
+    let layers = report.layers;
+    if u64::from(offset) >= MAX_STRINGS {
+        let what = format!("name at string offset {offset}, beyond {MAX_STRINGS}");
+        report.refuse(id, what, "Invalid name_offset");
+    }
+    // Ours. What deduplicates strings never uses one from its middle: the offset counts from the
+    // end of another base. Stand-alone BTF may come from a compiler that does.
+    if layers.is_split() && layers.inside_string(offset) {
+        let rest = quoted(layers.string(offset));
+        let what = format!("string offset {offset} is inside a name (before \"{rest}\")");
+        report.doubt(id, None, what + ANOTHER_BASE);
     }
 }
 

@@ -8,6 +8,7 @@
 use super::{Report, quoted};
 use crate::btf::layers::{Int, Layers, members, payload};
 use crate::btf::{Kind, Type};
+use std::fmt::{self, Display};
 
 pub(super) fn check(report: &mut Report<'_>) {
     let layers = report.layers;
@@ -46,7 +47,7 @@ pub(super) fn check(report: &mut Report<'_>) {
 }
 
 /// Complains where `to` is a thing that has a type rather than a type.
-fn not_a_type(report: &mut Report<'_>, id: u32, to: u32, how: &str) {
+fn not_a_type(report: &mut Report<'_>, id: u32, to: u32, how: impl Display) {
     let kind = report.layers.kind(to);
     if matches!(kind, Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag) {
         let what = format!("{how} [{to}] {}, which is no type", report.describe(to));
@@ -55,7 +56,13 @@ fn not_a_type(report: &mut Report<'_>, id: u32, to: u32, how: &str) {
 }
 
 /// Complains where a value of type `to` has no size; says whether it did.
-fn sized(report: &mut Report<'_>, values: &Values<'_>, id: u32, to: u32, how: &str) -> bool {
+fn sized(
+    report: &mut Report<'_>,
+    values: &Values<'_>,
+    id: u32,
+    to: u32,
+    how: impl Display,
+) -> bool {
     let has_size = values.size(to).is_some();
     if !has_size {
         let what = format!("{how} [{to}] {}, which has no size", report.describe(to));
@@ -94,11 +101,8 @@ fn composite(report: &mut Report<'_>, values: &Values<'_>, id: u32, ty: Type<'_>
         if m.ty == 0 || u64::from(m.offset) > total {
             continue;
         }
-        let label = match m.name {
-            0 => format!("member {i}"),
-            _ => format!("member {i} ({})", quoted(layers.string(m.name))),
-        };
-        if !sized(report, values, id, m.ty, &format!("{label} is of")) {
+        let label = Label { layers, index: i, name: m.name };
+        if !sized(report, values, id, m.ty, format_args!("{label} is of")) {
             continue;
         }
         let bytes = values.size(m.ty).unwrap_or(0);
@@ -126,6 +130,23 @@ fn composite(report: &mut Report<'_>, values: &Values<'_>, id: u32, ty: Type<'_>
     }
 }
 
+/// Number and name of a member.
+struct Label<'a> {
+    layers: Layers<'a>,
+    index: usize,
+    name: u32,
+}
+
+impl Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "member {}", self.index)?;
+        match self.name {
+            0 => Ok(()),
+            name => write!(f, " ({})", quoted(self.layers.string(name))),
+        }
+    }
+}
+
 fn prototype(report: &mut Report<'_>, id: u32, ty: Type<'_>) {
     let layers = report.layers;
     not_a_type(report, id, ty.size_or_type(), "returns");
@@ -139,7 +160,7 @@ fn prototype(report: &mut Report<'_>, id: u32, ty: Type<'_>) {
             let what = format!("parameter {i} is void, which only stands last and without a name");
             report.doubt(id, None, what);
         }
-        not_a_type(report, id, to, &format!("parameter {i} is"));
+        not_a_type(report, id, to, format_args!("parameter {i} is"));
         if p[0] != 0 && !super::meta::is_identifier(name) {
             let what = format!("the name of parameter {i}, \"{}\", is no identifier", quoted(name));
             report.doubt(id, None, what);

@@ -2,10 +2,11 @@
 //!
 //! BTF may hold several types of one name, C one per name space. The first to be printed keeps its
 //! name, the next ones get `___2`, `___3` and so on, counted in the order of printing. Tags (struct,
-//! union, enum) are one name space, typedefs and enumerators the other.
+//! union, enum) are one name space, typedefs and enumerators the other. A declaration without a
+//! body takes no number: it and the definition of its name are one type to C.
 
-use crate::btf::Type;
 use crate::btf::layers::Layers;
+use crate::btf::{Kind, Type};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -14,8 +15,24 @@ pub(super) struct Names<'a> {
     layers: Layers<'a>,
     /// The number that each type has got, 0 for none yet.
     given: Vec<u32>,
-    tags: HashMap<&'a [u8], u32>,
+    tags: HashMap<&'a [u8], Tag>,
     identifiers: HashMap<&'a [u8], u32>,
+}
+
+/// What a name stands for as a tag.
+struct Tag {
+    word: &'static str,
+    /// How many definitions have it.
+    count: u32,
+}
+
+/// The word before the tag: `struct`, `union` or `enum`.
+pub(super) fn word(ty: Type<'_>) -> &'static str {
+    match (ty.kind(), ty.kflag()) {
+        (Some(Kind::Union), _) | (Some(Kind::Fwd), true) => "union",
+        (Some(Kind::Enum | Kind::Enum64), _) => "enum",
+        _ => "struct",
+    }
 }
 
 impl<'a> Names<'a> {
@@ -30,12 +47,29 @@ impl<'a> Names<'a> {
 
     /// The tag of a struct, union, enum or forward declaration; empty for an anonymous one.
     pub fn tag(&mut self, id: u32, ty: Type<'a>) -> Cow<'a, str> {
-        Self::of_type(self.layers, &mut self.given, &mut self.tags, id, ty)
+        let tags = &mut self.tags;
+        Self::of_type(self.layers, &mut self.given, id, ty, |name| {
+            let word = word(ty);
+            let bodiless = match ty.kind() {
+                Some(Kind::Fwd) => true,
+                Some(kind) => kind.is_enum() && ty.vlen() == 0,
+                None => false,
+            };
+            let tag = tags.entry(name).or_insert(Tag { word, count: 0 });
+            match (tag.word == word, bodiless) {
+                (true, true) => return 1,
+                // The name is one of another sort already.
+                (false, _) => tag.count = tag.count.max(1) + 1,
+                (true, false) => tag.count += 1,
+            }
+            tag.count
+        })
     }
 
     /// The name of a typedef.
     pub fn typedef(&mut self, id: u32, ty: Type<'a>) -> Cow<'a, str> {
-        Self::of_type(self.layers, &mut self.given, &mut self.identifiers, id, ty)
+        let identifiers = &mut self.identifiers;
+        Self::of_type(self.layers, &mut self.given, id, ty, |name| next(identifiers, name))
     }
 
     /// A name for an enumerator; each call is another one.
@@ -47,18 +81,18 @@ impl<'a> Names<'a> {
     fn of_type(
         layers: Layers<'a>,
         given: &mut [u32],
-        space: &mut HashMap<&'a [u8], u32>,
         id: u32,
         ty: Type<'a>,
+        number: impl FnOnce(&'a [u8]) -> u32,
     ) -> Cow<'a, str> {
         let name = layers.string(ty.name());
-        let Some(number) = given.get_mut(id as usize).filter(|_| !name.is_empty()) else {
+        let Some(given) = given.get_mut(id as usize).filter(|_| !name.is_empty()) else {
             return Cow::Borrowed("");
         };
-        if *number == 0 {
-            *number = next(space, name);
+        if *given == 0 {
+            *given = number(name);
         }
-        numbered(name, *number)
+        numbered(name, *given)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Definitions and forward declarations, each where the next definition needs it.
 
 use super::layout::{Fit, Gap, Item, Layouts, Plan};
-use super::names::Names;
+use super::names::{Names, word};
 use super::{Budget, fail};
 use crate::btf::layers::{Layers, Member, members, payload};
 use crate::btf::{BtfError, Kind, Type};
@@ -158,12 +158,7 @@ impl<'a> Printer<'a> {
 
     /// `struct name`, `union name`, `enum name`, without the name for an anonymous one.
     fn tag(&mut self, id: u32, ty: Type<'a>) {
-        let word = match (self.layers.kind(id), ty.kflag()) {
-            (Kind::Union, _) | (Kind::Fwd, true) => "union",
-            (Kind::Enum | Kind::Enum64, _) => "enum",
-            _ => "struct",
-        };
-        self.out.push_str(word);
+        self.out.push_str(word(ty));
         let name = self.names.tag(id, ty);
         if !name.is_empty() {
             self.print(format_args!(" {name}"));

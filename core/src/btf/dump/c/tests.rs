@@ -109,6 +109,7 @@ fn equal_names_are_numbered_by_name_space() {
     let second = b.composite(Kind::Struct, "s", 4, &[("b", int, 0, 0)]);
     let to_second = b.refer(Kind::Ptr, "", second);
     b.refer(Kind::Typedef, "s", to_second);
+    b.refer(Kind::Fwd, "s", 0);
     b.add_flagged(Kind::Fwd, "s", 0, true, 0, &[]);
     let (one, two) = (b.name("ONE"), b.name("ONE"));
     b.add(Kind::Enum, "e", 2, 4, &[one, 1, two, 2]);
@@ -117,6 +118,7 @@ fn equal_names_are_numbered_by_name_space() {
         "struct s {\n\tint a;\n};\n\n\
          struct s___2 {\n\tint b;\n};\n\n\
          typedef struct s___2 *s;\n\n\
+         struct s;\n\n\
          union s___3;\n\n\
          enum e {\n\tONE = 1,\n\tONE___2 = 2,\n};\n\n"
     );
@@ -267,8 +269,7 @@ fn program(layers: Layers<'_>) -> String {
         if !layers.kind(id).is_composite() || ty.name() == 0 {
             continue;
         }
-        let word = if layers.kind(id) == Kind::Union { "union" } else { "struct" };
-        let tag = format!("{word} {}", printer.names.tag(id, ty));
+        let tag = format!("{} {}", super::names::word(ty), printer.names.tag(id, ty));
         writeln!(checks, "_Static_assert(sizeof({tag}) == {}, \"{tag}\");", ty.size_or_type())
             .unwrap();
         // Members of anonymous structs are members of the outer one.
