@@ -101,8 +101,12 @@ def write_detached(path: Path, btf: bytes) -> None:
 def read_btf(path: Path) -> bytes:
     """The raw BTF of an ELF file or raw file; CoreError where there is none."""
 
-def verify(btf: bytes, base: Base | None) -> list[str]:
-    """What the kernel would object to, in words; empty when it would accept."""
+def verify(btf: bytes, base: Base | None) -> list[tuple[str, bool]]:
+    """What is wrong with `btf` over this very base, one line each; empty when it would load.
+
+    The flag tells whether the kernel itself refuses it; where not, it loads and is wrong all the
+    same, mostly since it was made against another base.
+    """
 
 def dump(btf: bytes, base: Base | None, format: str) -> str:
     """As text: "raw" as bpftool prints it, "c" as a header, "json"."""

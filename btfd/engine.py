@@ -96,7 +96,7 @@ class Core(Protocol):
         """The raw BTF of a file."""
         ...
 
-    def verify(self, btf: bytes, base: Base | None) -> list[str]:
+    def verify(self, btf: bytes, base: Base | None) -> list[tuple[str, bool]]:
         """What the kernel would object to; empty when it would accept."""
         ...
 
@@ -161,7 +161,7 @@ class Native:
         with self._translate(path):
             return self._core.read_btf(os.fsencode(path))
 
-    def verify(self, btf: bytes, base: Base | None) -> list[str]:
+    def verify(self, btf: bytes, base: Base | None) -> list[tuple[str, bool]]:
         with self._translate():
             return self._core.verify(btf, _own(base))
 

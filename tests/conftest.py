@@ -25,9 +25,9 @@ def encoded_tree(sample_tree: Path, tmp_path_factory: pytest.TempPathFactory) ->
     out = tmp_path_factory.mktemp("encoded") / "tree"
     shutil.copytree(sample_tree, out)
     done = btfd("watch", out, "--once", "--encode-base")
-    # only what cannot be encoded is told, and makes the status 1
+    # only what cannot be encoded is told; without DWARF there is nothing that could fail
     told = [line for line in done.stderr.splitlines() if not line.startswith("hint:")]
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert len(told) == len(sample.WITHOUT_DWARF), done.stderr
     assert all(any(name in line for name in sample.WITHOUT_DWARF) for line in told), told
     return out

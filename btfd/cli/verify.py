@@ -29,12 +29,12 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
             "path": args.file,
             "base": base_path,
             "accepted": not objections,
-            "objections": objections,
+            "objections": [{"what": what, "refused": refused} for what, refused in objections],
         }
     )
     if not objections:
         out.line(f"{args.file}: {out.paint('accepted', 'green')}")
         return 0
-    for objection in objections:
-        out.failure(args.file, objection)
+    for what, refused in objections:
+        out.failure(args.file, what if refused else f"the kernel takes it, but: {what}")
     return 1

@@ -5,6 +5,7 @@
 
 use crate::btf::dump::{self as print, Format};
 use crate::btf::find::find as find_type;
+use crate::btf::verify as check;
 use crate::btf::{Btf, BtfError, Endian, Kind};
 use crate::dedup::{self as engine, DedupError};
 use crate::dwarf::{DwarfError, language};
@@ -400,6 +401,19 @@ fn read_btf<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'p
 }
 
 #[pyfunction]
+fn verify(
+    py: Python<'_>,
+    btf: PyBackedBytes,
+    base: Option<&Bound<'_, Base>>,
+) -> PyResult<Vec<(String, bool)>> {
+    let base = base.map(|b| b.get().base.clone());
+    detached(py, || {
+        let problems = check::verify(&btf, base.as_ref().map(|b| b.btf()));
+        Ok(problems.iter().map(|p| (p.to_string(), p.refused)).collect())
+    })
+}
+
+#[pyfunction]
 fn dump(
     py: Python<'_>,
     btf: PyBackedBytes,
@@ -480,6 +494,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(write_detached, m)?)?;
     m.add_function(wrap_pyfunction!(read_btf, m)?)?;
     m.add_function(wrap_pyfunction!(dump, m)?)?;
+    m.add_function(wrap_pyfunction!(verify, m)?)?;
     m.add_function(wrap_pyfunction!(dedup, m)?)?;
     m.add_function(wrap_pyfunction!(find, m)?)?;
     m.add_function(wrap_pyfunction!(parse, m)?)

@@ -169,7 +169,9 @@ def test_dump_and_verify(root: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == f"{path}: accepted\n"
     (root / "bad.ko").write_text("src x\nbtf bd00\n")
     assert main(["verify", str(root / "bad.ko"), "--base", base, "--json"], core) == 1
-    assert json.loads(capsys.readouterr().out)["objections"] == ["type 7: invalid name"]
+    assert json.loads(capsys.readouterr().out)["objections"] == [
+        {"what": "type 7: invalid name", "refused": True}
+    ]
     assert main(["verify", str(root / "bad.ko"), "--base", base], core) == 1
     assert "type 7: invalid name" in capsys.readouterr().err
     assert main(["dump", str(root / "drivers/d1/m1.ko"), "--base", base], core) == 1

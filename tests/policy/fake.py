@@ -105,8 +105,8 @@ class FakeCore:
             raise Refused("no .BTF", kind="elf", path=path)
         return bytes.fromhex(found)
 
-    def verify(self, btf: bytes, base: Base | None) -> list[str]:
-        return ["type 7: invalid name"] if btf.startswith(b"\xbd") else []
+    def verify(self, btf: bytes, base: Base | None) -> list[tuple[str, bool]]:
+        return [("type 7: invalid name", True)] if btf.startswith(b"\xbd") else []
 
     def dump(self, btf: bytes, base: Base | None, form: str) -> str:
         return f"{form} {btf.hex()} over {base.digest[:6] if base else None}"
