@@ -24,15 +24,22 @@
 //! *Copy.* A sibling file, filled, then exchanged with the target (`sibling`). Taken where the
 //! file has other hard links, whose bytes must stay; where there are no leases (another user's
 //! file, a network file system, `fs.leases-enable=0`); and where in place would leave more than
-//! 64 KiB and an eighth of the file dead. Without a lease, a program that opened the old file for
-//! writing before the exchange and writes after it writes into a file without a name.
+//! 64 KiB and an eighth of the file dead. A link made between the last check and the exchange is
+//! out of sight until it is given back: two system calls, or as long as the scheduler takes to
+//! come to the second; a kill right there leaves it under the temporary name. And without a lease,
+//! a program that opened the old file for writing before the exchange and writes after it writes
+//! into a file without a name.
 //!
 //! # Limits
 //!
 //! Bytes that no header describes count as unused. A stamp is as fine as the kernel's clock: a
 //! file rewritten in place to the same size within one tick (4 ms before Linux 6.13) looks the
-//! same. The caller itself must have no descriptor or mapping of the file open.
+//! same. The caller itself must have no descriptor or mapping of the file open. On overlayfs, the
+//! first open for writing of a file from a lower layer makes a new one: `Superseded`, once.
 
+#[cfg(test)]
+#[path = "../../tests/common/mod.rs"]
+mod common;
 mod error;
 mod lease;
 mod plan;
@@ -219,19 +226,12 @@ pub fn write_detached(path: &Path, btf: &[u8]) -> Result<(), InstallError> {
 }
 
 fn attempt(path: &Path, edits: &[Edit], expected: &Stamp, way: Way) -> Result<Installed, Why> {
-    // Read-only first: closing a descriptor that could write is an event to every watcher.
+    // Read-only first: closing a descriptor that could write is an event to every watcher. And
+    // closed before the second: the lease counts our own descriptors too.
     let (file, real) = open(path, false)?;
-    check(&file, expected)?;
-    // What goes wrong while somebody writes the file is not the file's fault.
-    let judge = |why| check(&file, expected).err().unwrap_or(why);
-    let view = View::read(&file, expected.size).map_err(judge)?;
-    if let Some(contents) = plan::settled(&view, edits)
-        && same_bytes(&file, &contents).map_err(judge)?
-    {
+    if look(&file, edits, expected).map_err(|why| judge(&file, expected, why))? {
         return Ok(Installed { outcome: Outcome::Unchanged, stamp: *expected });
     }
-    Change::new(&view, edits).and_then(|change| change.in_place(&view)).map_err(judge)?;
-    // The lease counts our own descriptors too.
     drop(file);
 
     let (file, real) = open(&real, true)?;
@@ -247,19 +247,19 @@ fn attempt(path: &Path, edits: &[Edit], expected: &Stamp, way: Way) -> Result<In
     let meta = check(&file, expected)?;
     target.check_name()?;
     // Once more, since a stamp is coarse and this is what the edits are applied to.
-    let view = View::read(&file, expected.size)?;
+    let view = View::read(&file, expected.size).map_err(|why| judge(&file, expected, why))?;
     let change = Change::new(&view, edits)?;
     let copied = change.in_copy(&view)?;
     match lease {
         Some(lease) if meta.nlink() == 1 => {
             let plan = change.in_place(&view)?;
             if plan.end.saturating_sub(copied.end) > DEAD.max(copied.end / 8) {
-                target.copy(&file, &copied, Some(lease))
+                target.copy(&file, &view, &copied, Some(lease))
             } else {
                 target.in_place(&file, &view, &plan, lease)
             }
         }
-        lease => target.copy(&file, &copied, lease),
+        lease => target.copy(&file, &view, &copied, lease),
     }
 }
 
@@ -281,7 +281,7 @@ impl Target<'_> {
         plan: &Plan,
         lease: Lease,
     ) -> Result<Installed, Why> {
-        if let Err(e) = file.write_all_at(&plan.blob, plan.at) {
+        if let Err(e) = file.write_all_at(&plan.blob(view), plan.at) {
             self.undo(file);
             return Err(Why::io("write the sections", e));
         }
@@ -324,9 +324,15 @@ impl Target<'_> {
     }
 
     /// Makes the edited file beside the old one and lets them change places.
-    fn copy(&self, file: &File, plan: &Plan, lease: Option<Lease>) -> Result<Installed, Why> {
+    fn copy(
+        &self,
+        file: &File,
+        view: &View,
+        plan: &Plan,
+        lease: Option<Lease>,
+    ) -> Result<Installed, Why> {
         let mut new = Sibling::create(self.real, 0o600)?;
-        new.fill(file, plan)?;
+        new.fill(file, view, plan).map_err(|why| judge(file, self.expected, why))?;
         let copy = new.file.try_clone().map_err(|e| Why::io("stat the file", e))?;
         check(file, self.expected)?;
         self.check_name()?;
@@ -380,6 +386,23 @@ fn check(file: &File, expected: &Stamp) -> Result<Metadata, Why> {
     } else {
         Ok(meta)
     }
+}
+
+/// What goes wrong while somebody writes the file is not the file's fault.
+fn judge(file: &File, expected: &Stamp, why: Why) -> Why {
+    check(file, expected).err().unwrap_or(why)
+}
+
+/// Whether there is nothing to do; refuses what cannot be done.
+fn look(file: &File, edits: &[Edit], expected: &Stamp) -> Result<bool, Why> {
+    check(file, expected)?;
+    let view = View::read(file, expected.size)?;
+    if let Some(contents) = plan::settled(&view, edits)
+        && same_bytes(file, &contents)?
+    {
+        return Ok(true);
+    }
+    Change::new(&view, edits).map(|_| false)
 }
 
 fn same_bytes(file: &File, contents: &[(u64, &[u8])]) -> Result<bool, Why> {

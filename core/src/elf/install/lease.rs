@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use libc::c_int;
 use rustix::io::Errno;
 
-/// `F_SETSIG`, the same number on all architectures with this crate's targets; libc lacks it.
+/// The generic number, right everywhere but on PA-RISC; libc has it for few targets.
 const F_SETSIG: c_int = 10;
 
 /// A lease on an open file, given back when dropped.

@@ -26,13 +26,12 @@ pub(super) struct Change<'a> {
     names: Option<Vec<u8>>,
 }
 
-/// What to write. Applied in this order, it shows the old file until the last write.
+/// What to write: the blob, then the flip, then a cut at `end`. The file shows its old contents
+/// until the flip.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Plan<'c> {
     /// Where the blob starts.
     pub at: u64,
-    /// The blob.
-    pub blob: Vec<u8>,
     /// Where in the ELF header the flip goes.
     pub flip_at: u64,
     /// The ELF header from there on.
@@ -41,6 +40,10 @@ pub(super) struct Plan {
     pub keep: u64,
     /// Size of the file afterwards.
     pub end: u64,
+    /// What the blob is made of, with offsets in the file.
+    parts: Vec<(u64, &'c [u8])>,
+    table_at: u64,
+    sections: Vec<Section>,
 }
 
 impl<'a> Change<'a> {
@@ -158,12 +161,12 @@ impl<'a> Change<'a> {
     }
 
     /// For the file as it is, which shows its old contents until the flip.
-    pub fn in_place(&self, view: &View) -> Result<Plan, Why> {
+    pub fn in_place(&self, view: &View) -> Result<Plan<'_>, Why> {
         self.plan(view, &view.in_use())
     }
 
     /// For a copy, which nobody sees before it is whole: what only the old view uses is free.
-    pub fn in_copy(&self, view: &View) -> Result<Plan, Why> {
+    pub fn in_copy(&self, view: &View) -> Result<Plan<'_>, Why> {
         self.plan(view, &self.kept(view))
     }
 
@@ -176,12 +179,11 @@ impl<'a> Change<'a> {
         view.used_by(kept, None)
     }
 
-    fn plan(&self, view: &View, busy: &[Extent]) -> Result<Plan, Why> {
+    fn plan(&self, view: &View, busy: &[Extent]) -> Result<Plan<'_>, Why> {
         let mut sections = self.sections.clone();
         // Names first: they stay when the rest is replaced, and should not divide what gets free.
         let names = self.names.iter().map(|n| (view.names_index, n.as_slice()));
         let parts: Vec<(usize, &[u8])> = names.chain(self.contents.iter().copied()).collect();
-        let table_size = sections.len() as u64 * if view.is_64 { 64 } else { 40 };
 
         // The blob starts at a multiple of every alignment in it, so its inside can be laid out
         // before its place is known.
@@ -195,31 +197,42 @@ impl<'a> Change<'a> {
             size += data.len() as u64;
         }
         let table_in_blob = size.next_multiple_of(BLOB_ALIGN);
-        let size = table_in_blob + table_size;
+        let size = table_in_blob + sections.len() as u64 * if view.is_64 { 64 } else { 40 };
 
-        let at = place(busy, align, size);
-        let kept_end = self.kept(view).last().map_or(0, |e| e.1);
         let limit = if view.is_64 { i64::MAX as u64 } else { u64::from(u32::MAX) };
-        let Some(end) = at.and_then(|at| at.checked_add(size)).filter(|&end| end <= limit) else {
+        let fits = |at: &u64| at.checked_add(size).is_some_and(|end| end <= limit);
+        let Some(at) = place(busy, align, size).filter(fits) else {
             let what = format!("{size} more bytes do not fit this ELF class's offsets");
             return Err(Why::Elf { offset: Some(view.len), what });
         };
-        let at = end - size;
-
         if view.extended || sections.len() >= usize::from(elf::SHN_LORESERVE) {
             sections[0].size = sections.len() as u64;
         }
-        let mut blob = Vec::with_capacity(size as usize);
-        for &(index, data) in &parts {
-            blob.resize(sections[index].offset as usize, 0);
-            blob.extend_from_slice(data);
+        for &(index, _) in &parts {
             sections[index].offset += at;
         }
-        blob.resize(table_in_blob as usize, 0);
-        blob.extend_from_slice(&view.encode(&sections));
+        let parts = parts.iter().map(|&(index, data)| (sections[index].offset, data)).collect();
+        let table_at = at + table_in_blob;
+        let (flip_at, flip) = flip(view, table_at, sections.len());
+        let kept = self.kept(view).last().map_or(0, |e| e.1);
+        let (keep, end) = (kept.min(view.len), kept.max(at + size));
+        Ok(Plan { at, flip_at, flip, keep, end, parts, table_at, sections })
+    }
+}
 
-        let (flip_at, flip) = flip(view, at + table_in_blob, sections.len());
-        Ok(Plan { at, blob, flip_at, flip, keep: kept_end.min(view.len), end: end.max(kept_end) })
+impl Plan<'_> {
+    /// The blob's bytes.
+    pub fn blob(&self, view: &View) -> Vec<u8> {
+        let start = self.at;
+        let mut blob =
+            Vec::with_capacity((self.table_at - start) as usize + 64 * self.sections.len());
+        for &(at, data) in &self.parts {
+            blob.resize((at - start) as usize, 0);
+            blob.extend_from_slice(data);
+        }
+        blob.resize((self.table_at - start) as usize, 0);
+        view.encode(&self.sections, &mut blob);
+        blob
     }
 }
 
@@ -299,4 +312,73 @@ pub(super) fn settled<'a>(view: &View, edits: &[Edit<'a>]) -> Option<Vec<(u64, &
         compare.push((s.offset, data));
     }
     Some(compare)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::elf::install::common::{ALL, Elf, Scratch, named, read};
+
+    /// The plan for `bytes`, made from a file, and its blob.
+    fn with_plan(bytes: &[u8], btf: &[u8], check: impl FnOnce(Plan, Vec<u8>)) {
+        let dir = Scratch::new();
+        let file = File::open(dir.file("a.ko", bytes)).unwrap();
+        let view = View::read(&file, bytes.len() as u64).unwrap();
+        let edits = [Edit::Put { name: ".BTF", data: btf }];
+        let change = Change::new(&view, &edits).unwrap();
+        let plan = change.in_place(&view).unwrap();
+        let blob = plan.blob(&view);
+        check(plan, blob);
+    }
+
+    fn write(image: &mut Vec<u8>, at: u64, bytes: &[u8]) {
+        let end = at as usize + bytes.len();
+        image.resize(image.len().max(end), 0);
+        image[at as usize..end].copy_from_slice(bytes);
+    }
+
+    #[test]
+    fn whatever_part_of_the_blob_is_written_the_old_file_stands() {
+        for (is_64, big) in ALL {
+            let mut image = Elf::module(is_64, big).build();
+            let mut into_gap = 0;
+            for round in 0..6u8 {
+                let btf = vec![round; 400 - usize::from(round)];
+                with_plan(&image.clone(), &btf, |plan, blob| {
+                    into_gap += usize::from(plan.at + (blob.len() as u64) < image.len() as u64);
+                    let before = read(&image).unwrap();
+                    for part in 0..=blob.len() {
+                        // From the front, and from the back, as pages may reach a reader.
+                        let mut torn = image.clone();
+                        write(&mut torn, plan.at, &blob[..part]);
+                        assert_eq!(read(&torn).unwrap(), before);
+                        let mut torn = image.clone();
+                        write(&mut torn, plan.at + part as u64, &blob[part..]);
+                        assert_eq!(read(&torn).unwrap(), before);
+                    }
+                    write(&mut image, plan.at, &blob);
+                    write(&mut image, plan.flip_at, &plan.flip);
+                    assert_eq!(named(&image, ".BTF"), [btf.as_slice()]);
+                    let flipped = read(&image).unwrap();
+                    image.truncate(plan.end as usize);
+                    assert_eq!(read(&image).unwrap(), flipped);
+                });
+            }
+            assert!(into_gap > 0, "dead room is used again");
+        }
+    }
+
+    #[test]
+    fn the_first_gap_that_is_large_enough() {
+        let busy = [(0, 64), (70, 100), (200, 300)];
+        assert_eq!(place(&busy, 8, 6), Some(64));
+        assert_eq!(place(&busy, 8, 7), Some(104));
+        assert_eq!(place(&busy, 8, 96), Some(104));
+        assert_eq!(place(&busy, 8, 97), Some(304));
+        assert_eq!(place(&busy, 64, 73), Some(320));
+        assert_eq!(place(&[], 8, 1), Some(0));
+        assert_eq!(place(&[(0, u64::MAX)], 8, 1), None);
+    }
 }

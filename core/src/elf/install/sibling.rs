@@ -2,8 +2,10 @@
 //!
 //! A rename buries whatever has the name at that moment, and no check before it can be close
 //! enough. So the two files are *exchanged*, and what came out is looked at: where it is not the
-//! file that was read, it goes back. Where the file system cannot exchange (NFS, FUSE), a check
-//! and a plain rename are left, with the few microseconds between them unguarded.
+//! file that was read, it goes back. Two that do this at the same time would give each other's
+//! files back, so whoever exchanges holds a lock (`flock`) on the directory for those microseconds.
+//! Where the file system can do neither (NFS, FUSE), a check and a plain rename are left, with the
+//! moment between them unguarded.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -12,13 +14,15 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
-use rustix::fs::{CWD, Mode, RenameFlags, XattrFlags};
+use rustix::fs::{CWD, FlockOperation, Mode, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::lease::Lease;
 use super::plan::Plan;
-use super::{Stamp, Why};
+use super::view::View;
+use super::{RETRIES, Stamp, Why};
 
 /// How temporary names start. They end in `.tmp`; only a kill leaves one, and `make clean` of a
 /// kernel tree removes it.
@@ -37,10 +41,7 @@ pub(super) struct Sibling {
 impl Sibling {
     /// A new empty file in the directory of `target`, with this mode less the umask.
     pub fn create(target: &Path, mode: u32) -> Result<Sibling, Why> {
-        let dir = match target.parent() {
-            Some(dir) if dir != Path::new("") => dir,
-            _ => Path::new("."),
-        };
+        let dir = directory(target);
         let mut tries = 0;
         loop {
             let n = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -59,11 +60,12 @@ impl Sibling {
 
     /// Fills it with the edited content of `source`, and gives it that file's mode, owner and
     /// extended attributes.
-    pub fn fill(&mut self, source: &File, plan: &Plan) -> Result<(), Why> {
+    pub fn fill(&mut self, source: &File, view: &View, plan: &Plan) -> Result<(), Why> {
         copy(source, &self.file, plan.keep).map_err(|e| Why::io("write the copy", e))?;
-        let write =
-            |bytes, at| self.file.write_all_at(bytes, at).map_err(|e| Why::io("write the copy", e));
-        write(&plan.blob, plan.at)?;
+        let write = |bytes: &[u8], at| {
+            self.file.write_all_at(bytes, at).map_err(|e| Why::io("write the copy", e))
+        };
+        write(&plan.blob(view), plan.at)?;
         write(&plan.flip, plan.flip_at)?;
 
         let keep = |e| Why::io("keep owner, mode and attributes", e);
@@ -85,13 +87,16 @@ impl Sibling {
         lease: Option<&Lease>,
     ) -> Result<(), Why> {
         let rename = |e: Errno| Why::io("rename the copy", e);
-        match self.exchange(target) {
+        let lock = Lock::take(directory(target))?;
+        match Stamp::of_link(target) {
+            Ok(now) if now == *expected => {}
+            Ok(_) => return Err(Why::Superseded("another file has its name")),
+            Err(_) => return Err(Why::Superseded("the file is gone")),
+        }
+        match lock.as_ref().map_or(Err(Errno::NOSYS), |_| self.exchange(target)) {
             Ok(()) => {}
             Err(Errno::NOENT) => return Err(Why::Superseded("the file is gone")),
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                if !Stamp::of_link(target).is_ok_and(|now| now == *expected) {
-                    return Err(Why::Superseded("another file has its name"));
-                }
                 rustix::fs::rename(&self.path, target).map_err(rename)?;
                 self.armed = false;
                 return Ok(());
@@ -158,6 +163,42 @@ impl Drop for Sibling {
         if self.armed {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// The right to exchange files in a directory, among programs that ask for it.
+struct Lock(File);
+
+impl Lock {
+    /// `None` where directories cannot be locked.
+    fn take(dir: &Path) -> Result<Option<Lock>, Why> {
+        let Ok(dir) = File::open(dir) else { return Ok(None) };
+        let mut pauses = RETRIES.iter();
+        loop {
+            match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(Lock(dir))),
+                Err(Errno::AGAIN) => match pauses.next() {
+                    Some(&pause) => thread::sleep(pause),
+                    None => return Err(Why::Busy("another install is under way beside it")),
+                },
+                Err(Errno::INTR) => {}
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a child forked a moment ago shares the description.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+fn directory(target: &Path) -> &Path {
+    match target.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
     }
 }
 
@@ -237,4 +278,118 @@ fn attribute_names(file: &File) -> Result<Vec<CString>, Errno> {
     list.truncate(size);
     let names = list.split(|&b| b == 0).filter(|n| !n.is_empty());
     Ok(names.filter_map(|n| CString::new(n).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::install::common::Scratch;
+
+    fn sibling(target: &Path) -> Sibling {
+        let new = Sibling::create(target, 0o600).unwrap();
+        new.file.write_all_at(b"ours", 0).unwrap();
+        new
+    }
+
+    #[test]
+    fn a_newer_file_stays() {
+        let dir = Scratch::new();
+        let target = dir.file("a.ko", b"old");
+        let expected = Stamp::of_path(&target).unwrap();
+        let new = sibling(&target);
+        std::fs::rename(dir.file("newer", b"new"), &target).unwrap();
+        assert!(matches!(new.publish(&target, &expected, None), Err(Why::Superseded(_))));
+        assert_eq!(std::fs::read(&target).unwrap(), b"new");
+        assert_eq!(dir.names(), ["a.ko"]);
+    }
+
+    #[test]
+    fn one_exchange_at_a_time() {
+        let dir = Scratch::new();
+        let target = dir.file("a.ko", b"old");
+        let expected = Stamp::of_path(&target).unwrap();
+        let lock = Lock::take(&dir.0).unwrap().unwrap();
+        let refused = sibling(&target).publish(&target, &expected, None);
+        assert!(matches!(refused, Err(Why::Busy(_))));
+        drop(lock);
+        sibling(&target).publish(&target, &expected, None).unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"ours");
+        assert_eq!(dir.names(), ["a.ko"]);
+    }
+
+    #[test]
+    fn what_came_out_goes_back() {
+        let dir = Scratch::new();
+        let target = dir.file("a.ko", b"newer");
+        let ino = Stamp::of_path(&target).unwrap().ino;
+        let mut new = sibling(&target);
+        new.exchange(&target).unwrap();
+        new.give_back(&target);
+        drop(new);
+        assert_eq!(Stamp::of_path(&target).unwrap().ino, ino);
+        assert_eq!(dir.names(), ["a.ko"]);
+    }
+
+    #[test]
+    fn a_deleted_file_stays_deleted() {
+        let dir = Scratch::new();
+        let target = dir.file("a.ko", b"old");
+        let expected = Stamp::of_path(&target).unwrap();
+        let new = sibling(&target);
+        std::fs::remove_file(&target).unwrap();
+        assert!(matches!(new.publish(&target, &expected, None), Err(Why::Superseded(_))));
+        assert!(dir.names().is_empty());
+    }
+
+    #[test]
+    fn giving_back_puts_the_newest_of_all_in_place() {
+        let dir = Scratch::new();
+        let target = dir.file("a.ko", b"first newer");
+        let mut new = sibling(&target);
+        new.exchange(&target).unwrap();
+        // A second link, before the first is back.
+        std::fs::remove_file(&target).unwrap();
+        std::fs::write(&target, b"second newer").unwrap();
+        new.give_back(&target);
+        assert_eq!(std::fs::read(&target).unwrap(), b"second newer");
+        drop(new);
+        assert_eq!(dir.names(), ["a.ko"]);
+    }
+
+    #[test]
+    fn giving_back_where_the_name_is_free() {
+        let dir = Scratch::new();
+        let target = dir.file("a.ko", b"newer");
+        let mut new = sibling(&target);
+        new.exchange(&target).unwrap();
+        std::fs::remove_file(&target).unwrap();
+        new.give_back(&target);
+        drop(new);
+        assert_eq!(std::fs::read(&target).unwrap(), b"newer");
+        assert_eq!(dir.names(), ["a.ko"]);
+    }
+
+    #[test]
+    fn a_writer_that_waits_for_the_old_file_is_let_through() {
+        let dir = Scratch::new();
+        let target = dir.file("a.ko", b"old");
+        let file = OpenOptions::new().read(true).write(true).open(&target).unwrap();
+        let super::super::lease::Answer::Held(lease) = Lease::take(&file) else {
+            eprintln!("no leases here, not tested");
+            return;
+        };
+        let expected = Stamp::of(&file).unwrap();
+        let new = sibling(&target);
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+        let open = |flags| rustix::fs::open(&target, flags, Mode::empty());
+        assert!(!lease.writer_waits());
+        let reader = open(rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK);
+        assert_eq!(reader.unwrap_err(), Errno::AGAIN);
+        assert!(!lease.writer_waits(), "a reader is no writer");
+        assert_eq!(open(flags).unwrap_err(), Errno::AGAIN);
+        assert!(lease.writer_waits());
+        assert!(matches!(new.publish(&target, &expected, Some(&lease)), Err(Why::Busy(_))));
+        assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 1);
+        assert_eq!(Stamp::of_link(&target).unwrap().ino, expected.ino);
+    }
 }

@@ -94,8 +94,10 @@ impl View {
         let Ok((header, _)) = pod::from_bytes::<H>(head) else {
             return Why::elf(0, format!("{len} bytes, too short for an ELF header"));
         };
-        let Ok(e) = header.endian() else {
-            return Why::elf(5, format!("byte order {}, expected 1 or 2", head[5]));
+        let (true, Ok(e)) = (header.is_supported(), header.endian()) else {
+            let (order, version) = (head[5], head[6]);
+            let what = format!("byte order {order}, version {version}, expected 1 or 2, version 1");
+            return Why::elf(5, what);
         };
         let kind = header.e_type(e);
         if ![elf::ET_REL, elf::ET_EXEC, elf::ET_DYN].contains(&kind) {
@@ -262,13 +264,9 @@ impl View {
         extents
     }
 
-    /// The bytes of a section header table.
-    pub fn encode(&self, sections: &[Section]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(sections.len() * 64);
-        for s in sections {
-            s.encode(self.is_64, self.endian, &mut out);
-        }
-        out
+    /// Appends the bytes of a section header table.
+    pub fn encode(&self, sections: &[Section], out: &mut Vec<u8>) {
+        sections.iter().for_each(|s| s.encode(self.is_64, self.endian, out));
     }
 }
 
