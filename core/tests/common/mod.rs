@@ -241,6 +241,8 @@ impl Scratch {
     /// Writes a file and returns its path.
     pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
+        // A new inode: ext4 waits for the disk when it sees an old one truncated and closed.
+        let _ = std::fs::remove_file(&path);
         std::fs::write(&path, bytes).unwrap();
         path
     }
