@@ -177,8 +177,9 @@ def _search(f: BinaryIO, offset: int, size: int) -> str | None:
         if not piece:
             return None
         size -= len(piece)
-        m = _BANNER.search(tail + piece)
+        window = tail + piece
+        m = _BANNER.search(window)
         if m is not None:
             return m[1].decode("ascii")
-        tail = piece[-overlap:]
+        tail = window[-overlap:]
     return None

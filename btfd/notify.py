@@ -37,10 +37,6 @@ class Notifier:
     def alive(self) -> None:
         self._send("WATCHDOG=1")
 
-    def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        self._send("STATUS=" + text.encode("ascii", "backslashreplace").decode().replace("\n", " "))
-
     def _send(self, message: str) -> None:
         if self._notifier is not None:
             self._notifier.notify(message)
