@@ -64,10 +64,12 @@ class Output:
         self._clear_bar()
         self._out.write(text)
 
-    def note(self, text: str) -> None:
-        """A remark on stderr."""
+    def note(self, text: str, hint: str | None = None) -> None:
+        """A remark on stderr, and what can be done about it."""
         self._clear_bar()
         print(f"btfd: {text}", file=self._err, flush=True)
+        if hint:
+            print(f"hint: {hint}", file=self._err, flush=True)
 
     def note_once(self, text: str) -> None:
         """The same remark about many files is made once."""
@@ -82,9 +84,7 @@ class Output:
     def failure(self, path: str | None, cause: str, hint: str | None = None) -> None:
         """`btfd: path: cause`, then the hint."""
         where = f"{path}: " if path else ""
-        self.note(f"{where}{self.paint(cause, 'red', self._err)}")
-        if hint:
-            print(f"hint: {hint}", file=self._err, flush=True)
+        self.note(f"{where}{self.paint(cause, 'red', self._err)}", hint)
 
     def progress(self, done: int, total: int) -> None:
         """Draws the bar, if there is a terminal and the work is long."""

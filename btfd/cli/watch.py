@@ -92,9 +92,7 @@ def show(event: Event, out: Output) -> None:
             out.failure(event.path, fields["reason"], fields.get("hint"))
         case kind if kind in _QUIET:
             subject = event.path or fields.get("symbol", "")
-            out.note(f"{subject}: {fields['reason']}")
-            if fields.get("hint"):
-                out.note(f"hint: {fields['hint']}")
+            out.note(f"{subject}: {fields['reason']}", fields.get("hint"))
         case kind:
             name = out.paint(kind, _COLOURS[kind]) if kind in _COLOURS else kind
             out.line(f"{name}: {_words(event)}")
