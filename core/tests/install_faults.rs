@@ -23,7 +23,16 @@ const NOBODY: u32 = 65534;
 
 fn put(path: &Path, btf: &[u8], way: Way) -> Result<Installed, InstallError> {
     let edits = [Edit::Put { name: ".BTF", data: btf }];
-    install_sections(path, &edits, &Stamp::of_path(path).unwrap(), way)
+    let start = Instant::now();
+    loop {
+        match install_sections(path, &edits, &Stamp::of_path(path).unwrap(), way) {
+            // A child that another test forks has our descriptors until it executes.
+            Err(e) if e.is_busy() && start.elapsed() < Duration::from_secs(10) => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Runs the test `child` of this program in a process of its own.
