@@ -186,7 +186,7 @@ class Daemon:
         """Whether inotify cannot serve; a run with `once` follows nothing at all."""
         if not self._following:
             return False
-        return self.watcher is None or self.watcher.limited or not os.path.isdir(self.tree.root)
+        return self.watcher is None or self.watcher.limited or not self.watcher.rooted
 
     def _take_events(self, now: float) -> None:
         if self.watcher is None:

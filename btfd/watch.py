@@ -177,6 +177,12 @@ class Watcher:
         return self.dead is None and self._reader.is_alive()
 
     @property
+    def rooted(self) -> bool:
+        """Whether the root is watched. Where not, its return will give no event."""
+        with self._tables:
+            return self._root_id is not None and self._root in self._wd_of
+
+    @property
     def directories(self) -> int:
         """Directories that are watched now."""
         with self._tables:

@@ -249,12 +249,15 @@ def test_a_storm_loses_no_module(log: Log, root: Path) -> None:
 
 def test_root_deleted_and_made_again(log: Log, root: Path) -> None:
     (root / "sub").mkdir()
+    assert log.watcher.rooted
     shutil.rmtree(root)
     log.wait(lambda: bool(log.lost()))
     assert not log.watcher.check_root()
     root.mkdir()
+    assert not log.watcher.rooted, "nothing will tell that it is back: somebody must look"
     log.watcher.check_root()
     log.probe(root / "sub", "a.ko")
+    assert log.watcher.rooted
 
 
 def test_root_moved_away_and_back(log: Log, root: Path) -> None:
