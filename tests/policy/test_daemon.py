@@ -16,7 +16,7 @@ from btfd.store import Store
 from btfd.tree import BuildTree
 from tests.policy.fake import FakeCore, link, link_base, make_tree
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 M0, M1, M2 = (f"drivers/d{n}/m{n}.ko" for n in range(3))
 
 
