@@ -238,7 +238,8 @@ impl<'d> Emitter<'_, 'd> {
         }
         let wide = size > 4 && self.features.enum64;
         let mut signed = false;
-        if size <= 4 {
+        // Without ENUM64 every value is cut to 32 bits, and with that it has no sign.
+        if size <= 4 && self.features.enum64 {
             let fits = |v: i64| (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(&v);
             if let Some(&(_, v)) = values.iter().find(|&&(_, v)| !fits(v as i64)) {
                 let what = format!("enumerator value {} in an enum of {size} bytes", v as i64);
