@@ -61,6 +61,11 @@ impl Section {
     pub fn symbol_base(&self, image: &Image) -> u64 {
         if image.relocatable { 0 } else { self.address }
     }
+
+    fn malformed(&self, what: &str) -> ElfError {
+        let name = String::from_utf8_lossy(&self.name);
+        ElfError::Malformed(format!("section {name}: {what}"))
+    }
 }
 
 /// An open ELF file.
@@ -143,6 +148,21 @@ impl Image {
         self.sections.iter().find(|s| s.name == name)
     }
 
+    /// The debug section `.debug_NAME`, or `.zdebug_NAME` as old tools call a compressed one, or
+    /// what gcc has of it in an object that is yet to be compiled at link time.
+    ///
+    /// Those in section groups hold copies of what several objects share, and are not the file's.
+    pub fn debug_section(&self, name: &str) -> Option<&Section> {
+        let named = |prefix: &str| {
+            let is_it = |s: &&Section| {
+                s.name.strip_prefix(prefix.as_bytes()) == Some(name.as_bytes())
+                    && s.flags.0 & elf::SHF_GROUP.0 == 0
+            };
+            self.sections.iter().find(is_it)
+        };
+        named(".debug_").or_else(|| named(".zdebug_")).or_else(|| named(".gnu.debuglto_.debug_"))
+    }
+
     /// The bytes of a section, decompressed where it is compressed; empty for `SHT_NOBITS`.
     pub fn read(&self, section: &Section) -> Result<Vec<u8>> {
         if section.kind == elf::SHT_NOBITS {
@@ -151,6 +171,8 @@ impl Image {
         let raw = self.read_range(section.offset, section.size, &section.name)?;
         if section.flags.0 & elf::SHF_COMPRESSED.0 != 0 {
             self.inflate(section, &raw)
+        } else if section.name.starts_with(b".zdebug_") && raw.starts_with(b"ZLIB") {
+            inflate_gnu(section, &raw)
         } else {
             Ok(raw)
         }
@@ -205,8 +227,7 @@ impl Image {
     }
 
     fn inflate(&self, section: &Section, raw: &[u8]) -> Result<Vec<u8>> {
-        let name = String::from_utf8_lossy(&section.name);
-        let malformed = |what: String| ElfError::Malformed(format!("section {name}: {what}"));
+        let malformed = |what: String| section.malformed(&what);
         let header_len = if self.is_64 { 24 } else { 12 };
         let Some((header, data)) = raw.split_at_checked(header_len) else {
             return Err(malformed("no room for its compression header".into()));
@@ -214,25 +235,15 @@ impl Image {
         let word = |at: usize, n: usize| self.number(&header[at..at + n]);
         let kind = elf::CompressionType(word(0, 4) as u32);
         let size = if self.is_64 { word(8, 8) } else { word(4, 4) };
-        if size > MAX_INFLATED {
-            return Err(malformed(format!("says it inflates to {size} bytes")));
-        }
-        let mut out = Vec::new();
-        // One byte more than announced is enough to see that the announcement was wrong.
-        let limit = size + 1;
-        let done = match kind {
+        match kind {
             elf::ELFCOMPRESS_ZLIB => {
-                flate2::read::ZlibDecoder::new(data).take(limit).read_to_end(&mut out)
+                read_inflated(section, flate2::read::ZlibDecoder::new(data), size)
             }
-            elf::ELFCOMPRESS_ZSTD => ruzstd::decoding::StreamingDecoder::new(data)
-                .map_err(|e| std::io::Error::other(e.to_string()))
-                .and_then(|d| d.take(limit).read_to_end(&mut out)),
-            other => return Err(malformed(format!("compression type {} is not known", other.0))),
-        };
-        match done {
-            Ok(_) if out.len() as u64 == size => Ok(out),
-            Ok(_) => Err(malformed(format!("does not inflate to the {size} bytes it says"))),
-            Err(e) => Err(malformed(format!("does not inflate: {e}"))),
+            elf::ELFCOMPRESS_ZSTD => match ruzstd::decoding::StreamingDecoder::new(data) {
+                Ok(decoder) => read_inflated(section, decoder, size),
+                Err(e) => Err(malformed(format!("does not inflate: {e}"))),
+            },
+            other => Err(malformed(format!("compression type {} is not known", other.0))),
         }
     }
 
@@ -263,6 +274,29 @@ impl Image {
                 end = aligned.saturating_add(section.size);
             }
         }
+    }
+}
+
+/// A section that begins with "ZLIB" and its size in eight bytes, the highest first.
+fn inflate_gnu(section: &Section, raw: &[u8]) -> Result<Vec<u8>> {
+    let Some((head, data)) = raw.split_at_checked(12) else {
+        return Err(section.malformed("no room for its compression header"));
+    };
+    let size = head[4..].iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
+    read_inflated(section, flate2::read::ZlibDecoder::new(data), size)
+}
+
+/// Reads what has to be `size` bytes.
+fn read_inflated(section: &Section, from: impl Read, size: u64) -> Result<Vec<u8>> {
+    if size > MAX_INFLATED {
+        return Err(section.malformed(&format!("says it inflates to {size} bytes")));
+    }
+    let mut out = Vec::new();
+    // One byte more than announced is enough to see that the announcement was wrong.
+    match from.take(size + 1).read_to_end(&mut out) {
+        Ok(_) if out.len() as u64 == size => Ok(out),
+        Ok(_) => Err(section.malformed(&format!("does not inflate to the {size} bytes it says"))),
+        Err(e) => Err(section.malformed(&format!("does not inflate: {e}"))),
     }
 }
 
