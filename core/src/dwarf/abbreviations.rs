@@ -35,6 +35,7 @@ pub(super) enum Field {
     StrOffsetsBase,
     AddrBase,
     LoclistsBase,
+    DwoName,
 }
 
 impl Field {
@@ -61,6 +62,7 @@ impl Field {
             dw::DW_AT_str_offsets_base => Field::StrOffsetsBase,
             dw::DW_AT_addr_base => Field::AddrBase,
             dw::DW_AT_loclists_base => Field::LoclistsBase,
+            dw::DW_AT_dwo_name | dw::DW_AT_GNU_dwo_name => Field::DwoName,
             _ => Field::Skip,
         }
     }
@@ -93,6 +95,10 @@ pub(super) struct Table {
     steps: Vec<Step>,
     /// Some abbreviation refers to DIEs of other units.
     pub refers_across: bool,
+    /// Some abbreviation refers to a type by signature.
+    pub refers_by_signature: bool,
+    /// Some abbreviation refers to a supplementary file.
+    pub refers_outside: bool,
 }
 
 /// What the sizes of forms depend on.
@@ -130,7 +136,16 @@ impl Table {
                     break;
                 }
                 let implicit = if form == dw::DW_FORM_implicit_const { cursor.sleb()? } else { 0 };
-                table.refers_across |= form == dw::DW_FORM_ref_addr;
+                match form {
+                    dw::DW_FORM_ref_addr => table.refers_across = true,
+                    dw::DW_FORM_ref_sig8 => table.refers_by_signature = true,
+                    dw::DW_FORM_ref_sup4
+                    | dw::DW_FORM_ref_sup8
+                    | dw::DW_FORM_strp_sup
+                    | dw::DW_FORM_GNU_ref_alt
+                    | dw::DW_FORM_GNU_strp_alt => table.refers_outside = true,
+                    _ => {}
+                }
                 let step = Step { field: Field::of(name), form, size: sizes.of(form), implicit };
                 table.push(first, step);
             }

@@ -75,7 +75,8 @@ impl<'d> Attributes<'d> {
                 | Field::Language
                 | Field::StrOffsetsBase
                 | Field::AddrBase
-                | Field::LoclistsBase => {}
+                | Field::LoclistsBase
+                | Field::DwoName => {}
             }
         }
         Ok(a)

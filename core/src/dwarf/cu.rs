@@ -74,6 +74,25 @@ pub struct Cu<'d> {
     pub variables: Vec<Variable<'d>>,
     /// References that lead nowhere, taken as void.
     pub lost_references: usize,
+    /// What BTF has no kind for.
+    pub substitutes: Vec<Substitute<'d>>,
+}
+
+/// Something that BTF has no kind for, encoded as the nearest that it has. Empty names are of
+/// what has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Substitute<'d> {
+    /// A complex type, as a struct of its parts.
+    Complex(&'d [u8]),
+    /// A member of an `_Atomic` type, as one of the type without it.
+    AtomicMember {
+        /// Name of the struct or union.
+        owner: &'d [u8],
+        /// Name of the member.
+        member: &'d [u8],
+    },
+    /// An `_Atomic` type that is not the type of a member, as the type with this name.
+    Atomic(&'d [u8]),
 }
 
 /// A declaration tag.

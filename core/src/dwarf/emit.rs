@@ -4,7 +4,7 @@
 //! things that DWARF does not; what it cannot express is an error that names the DIE.
 
 use super::attributes::Attributes;
-use super::cu::{Cu, FILE_INT};
+use super::cu::{Cu, FILE_INT, Substitute};
 use super::offsets::OffsetMap;
 use super::resolve::{Bitfield, Pending};
 use super::{DwarfError, Result};
@@ -16,6 +16,16 @@ use gimli::constants as dw;
 
 /// In a word that will become a type id: it is one already, not a DIE offset.
 pub(super) const IS_ID: u32 = 1 << 31;
+
+/// An `_Atomic` type.
+#[derive(Clone, Copy)]
+pub(super) struct Atomic {
+    /// Offset of the DIE in the group.
+    pub offset: u32,
+    pub slot: u32,
+    /// What it qualifies: a DIE offset.
+    pub ty: u32,
+}
 
 /// Where a type stands: its DIE's offset in the group and its slot in the offset map.
 #[derive(Clone, Copy)]
@@ -72,7 +82,7 @@ impl<'d> Emitter<'_, 'd> {
 
     /// The error of a DIE.
     pub fn error<T>(&self, offset: u32, what: impl Into<String>) -> Result<T> {
-        Err(DwarfError::Die { die: self.start + offset as usize, what: what.into() })
+        Err(DwarfError::die(self.start + offset as usize, what))
     }
 
     fn begin(&mut self, at: Place, name: &'d [u8], info: u32, size_or_type: u32) {
@@ -97,6 +107,11 @@ impl<'d> Emitter<'_, 'd> {
     /// A pointer or qualifier, or anything that only refers.
     pub fn reference(&mut self, at: Place, kind: Kind, ty: u32) {
         self.begin(at, b"", info(kind, 0, false), ty);
+    }
+
+    /// An `_Atomic` type: BTF has no kind for it, and means what it qualifies instead.
+    pub fn atomic(&mut self, at: Place, ty: u32) {
+        self.pending.atomics.push(Atomic { offset: at.offset, slot: at.slot, ty });
     }
 
     pub fn typedef(&mut self, at: Place, name: &'d [u8], ty: u32) -> Result<()> {
@@ -149,7 +164,7 @@ impl<'d> Emitter<'_, 'd> {
         match DwAte(a.encoding as u8) {
             dw::DW_ATE_signed | dw::DW_ATE_signed_char => encoding = SIGNED,
             dw::DW_ATE_boolean => encoding = BOOL,
-            dw::DW_ATE_float if self.features.float => {
+            dw::DW_ATE_float | dw::DW_ATE_imaginary_float if self.features.float => {
                 self.named(at, name, "float")?;
                 if !matches!(bytes, 2 | 4 | 8 | 12 | 16) {
                     return self.error(at.offset, format!("a float of {bytes} bytes"));
@@ -157,9 +172,7 @@ impl<'d> Emitter<'_, 'd> {
                 self.begin(at, name, info(Kind::Float, 0, false), bytes as u32);
                 return Ok(());
             }
-            dw::DW_ATE_complex_float | dw::DW_ATE_imaginary_float if self.features.float => {
-                return self.error(at.offset, "BTF has no kind for complex numbers");
-            }
+            dw::DW_ATE_complex_float if self.features.float => return self.complex(at, a),
             _ => {}
         }
         let size = if matches!(bytes, 1 | 2 | 4 | 8 | 16) {
@@ -176,6 +189,31 @@ impl<'d> Emitter<'_, 'd> {
         if self.cu.int == 0 && a.text() == b"int" {
             self.cu.int = self.last_id();
         }
+        Ok(())
+    }
+
+    /// A complex number: BTF has no kind for it, and C defines it as two numbers in a row.
+    ///
+    /// It becomes an unnamed struct of these, which has its size and layout, and the user is told.
+    /// pahole gives the whole file up. (Without FLOATs it is an INT of the whole size, as there.)
+    fn complex(&mut self, at: Place, a: &Attributes<'d>) -> Result<()> {
+        let bytes = a.byte_size.unwrap_or(0);
+        let Some(part @ (2 | 4 | 8 | 12 | 16)) = bytes.is_multiple_of(2).then_some(bytes / 2)
+        else {
+            return self.error(at.offset, format!("a complex number of {bytes} bytes"));
+        };
+        let part = part as u32;
+        let name = self.cu.names.intern(part_of_complex(a.text(), part));
+        self.cu.types.push(&[name, info(Kind::Float, 0, false), part]);
+        let number = self.last_id() | IS_ID;
+        self.begin(at, b"", info(Kind::Struct, 2, false), part * 2);
+        for (name, bits) in [(&b"real"[..], 0), (b"imag", part * 8)] {
+            let name = self.cu.names.intern(name);
+            for word in [name, number, bits] {
+                self.cu.types.word(word);
+            }
+        }
+        self.cu.substitutes.push(Substitute::Complex(a.text()));
         Ok(())
     }
 
@@ -219,7 +257,8 @@ impl<'d> Emitter<'_, 'd> {
             }
             if let Some((storage, bit_offset)) = m.old_style {
                 let (bits, bit_size) = (m.bits, m.bit_size);
-                let bitfield = Bitfield { id, index, storage, bit_offset, bits, bit_size };
+                let die = self.start + at.offset as usize;
+                let bitfield = Bitfield { die, id, index, storage, bit_offset, bits, bit_size };
                 self.pending.bitfields.push(bitfield);
             }
             let name = self.cu.names.intern(m.name);
@@ -263,4 +302,14 @@ impl<'d> Emitter<'_, 'd> {
         }
         Ok(())
     }
+}
+
+/// `double` of `complex double`; clang calls them all `complex`.
+fn part_of_complex(name: &[u8], bytes: u32) -> &[u8] {
+    name.strip_prefix(b"complex ").unwrap_or(match bytes {
+        2 => b"_Float16",
+        4 => b"float",
+        8 => b"double",
+        _ => b"long double",
+    })
 }

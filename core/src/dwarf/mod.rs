@@ -20,7 +20,7 @@ mod resolve;
 mod unit;
 mod walk;
 
-pub use cu::{Cu, DeclTag, FILE_INT, Function, Param, Variable};
+pub use cu::{Cu, DeclTag, FILE_INT, Function, Param, Substitute, Variable};
 pub use unit::{Debug, Group, LoadError, language};
 pub use walk::read;
 
@@ -35,6 +35,12 @@ pub enum DwarfError {
     /// It is split off into `.dwo` files.
     #[error("its DWARF is split off into .dwo files")]
     Split,
+    /// Types stand in units of their own, which others reach by signature.
+    #[error("its types stand in type units (-fdebug-types-section), which are not read")]
+    TypeUnits,
+    /// Parts of it stand in a file that several share.
+    #[error("parts of its DWARF were moved to a supplementary file (dwz -m), which is not read")]
+    Supplementary,
     /// gimli cannot read it.
     #[error("malformed DWARF in the unit at offset {unit:#x} of .debug_info: {source}")]
     Malformed {
@@ -44,13 +50,21 @@ pub enum DwarfError {
         source: gimli::Error,
     },
     /// It contradicts itself, or BTF cannot express it.
-    #[error("DIE at offset {die:#x} of .debug_info: {what}")]
+    #[error("DIE at offset {die:#x} of .debug_info{cu}: {what}")]
     Die {
         /// Offset of the DIE in `.debug_info`.
         die: usize,
+        /// The CU it stands in, as ` (CU NAME)`; empty where it has no name.
+        cu: String,
         /// What was found, and what was expected.
         what: String,
     },
+}
+
+impl DwarfError {
+    fn die(die: usize, what: impl Into<String>) -> DwarfError {
+        DwarfError::Die { die, cu: String::new(), what: what.into() }
+    }
 }
 
 /// Result of reading DWARF.

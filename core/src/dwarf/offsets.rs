@@ -49,13 +49,23 @@ impl OffsetMap {
     /// What an offset leads to, if it was added.
     #[inline]
     pub fn get(&self, offset: u32) -> Option<u32> {
+        self.slot(offset).map(|slot| self.ids[slot as usize])
+    }
+
+    /// What a slot leads to.
+    pub fn id(&self, slot: u32) -> u32 {
+        self.ids[slot as usize]
+    }
+
+    /// The slot of an offset, if it was added.
+    #[inline]
+    pub fn slot(&self, offset: u32) -> Option<u32> {
         let word = *self.bits.get(offset as usize / 64)?;
         let bit = 1u64 << (offset % 64);
         if word & bit == 0 {
             return None;
         }
-        let rank = self.ranks[offset as usize / 64] + (word & (bit - 1)).count_ones();
-        Some(self.ids[rank as usize])
+        Some(self.ranks[offset as usize / 64] + (word & (bit - 1)).count_ones())
     }
 }
 

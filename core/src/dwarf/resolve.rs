@@ -1,12 +1,12 @@
 //! After the pass: references become type ids, functions get what their abstract instances know.
 
-use super::cu::{Cu, DeclTag, FILE_INT, Function, Param, Variable};
-use super::emit::IS_ID;
+use super::cu::{Cu, DeclTag, FILE_INT, Function, Param, Substitute, Variable};
+use super::emit::{Atomic, IS_ID};
 use super::layout;
 use super::offsets::OffsetMap;
 use super::{DwarfError, Result};
-use crate::btf::Endian;
 use crate::btf::types::{KFLAG, map_ids};
+use crate::btf::{Endian, Kind};
 use crate::dwarf::attributes::Attributes;
 use crate::encode::{FunctionTable, Target};
 
@@ -24,6 +24,8 @@ pub(super) struct Pending<'d> {
     pub bitfields: Vec<Bitfield>,
     /// ENUM64s and the type that tells their sign.
     pub wide_enums: Vec<(u32, u32)>,
+    /// In ascending order of offsets and slots.
+    pub atomics: Vec<Atomic>,
     params: Vec<RawParam<'d>>,
 }
 
@@ -64,6 +66,8 @@ pub(super) struct RawVariable<'d> {
 
 /// A bitfield of DWARF 2 or 3: its place counts from the high end of a storage unit.
 pub(super) struct Bitfield {
+    /// Offset of the DIE of the struct in `.debug_info`.
+    pub die: usize,
     pub id: u32,
     pub index: usize,
     /// Bytes of the storage unit, 0 for those of the member's type.
@@ -124,9 +128,10 @@ pub(super) fn finish<'d>(
     mut pending: Pending<'d>,
     known: &FunctionTable,
     target: Target,
-    start: usize,
 ) -> Result<Cu<'d>> {
     offsets.seal();
+    see_through(&mut offsets, &pending.atomics);
+    note_atomics(&mut cu, &offsets, &pending.atomics);
     let mut lost = 0;
     let mut resolve = |word: u32| match word {
         0 => 0,
@@ -156,7 +161,7 @@ pub(super) fn finish<'d>(
         }
     }
     for bitfield in &pending.bitfields {
-        place(&mut cu, bitfield, target, start)?;
+        place(&mut cu, bitfield, target)?;
     }
     cu.lost_references = lost;
     cu.type_names = cu.names.list().len();
@@ -170,8 +175,57 @@ pub(super) fn finish<'d>(
     Ok(cu)
 }
 
+/// Lets atomic types lead where what they qualify leads; void where they only lead to each other.
+fn see_through(offsets: &mut OffsetMap, atomics: &[Atomic]) {
+    let mut seen = vec![false; atomics.len()];
+    let mut path = Vec::new();
+    for first in 0..atomics.len() {
+        let mut next = Some(first);
+        let mut id = 0;
+        while let Some(i) = next.take().filter(|&i| !seen[i]) {
+            seen[i] = true;
+            path.push(atomics[i].slot);
+            let Some(slot) = offsets.slot(atomics[i].ty) else { break };
+            id = offsets.id(slot);
+            next = atomics.binary_search_by_key(&slot, |a| a.slot).ok();
+        }
+        for slot in path.drain(..) {
+            offsets.set(slot, id);
+        }
+    }
+}
+
+/// Notes what was atomic: members by name, what else there is by its type. Types are not resolved
+/// yet.
+fn note_atomics(cu: &mut Cu<'_>, offsets: &OffsetMap, atomics: &[Atomic]) {
+    if atomics.is_empty() {
+        return;
+    }
+    let mut of_members = vec![false; atomics.len()];
+    for index in 0..cu.types.len() {
+        let ty = cu.types.get(index);
+        if !matches!(ty.kind(), Some(Kind::Struct | Kind::Union)) {
+            continue;
+        }
+        for member in ty.elements() {
+            if let Ok(i) = atomics.binary_search_by_key(&member[1], |a| a.offset) {
+                of_members[i] = true;
+                let (owner, member) = (cu.names.get(ty.name()), cu.names.get(member[0]));
+                cu.substitutes.push(Substitute::AtomicMember { owner, member });
+            }
+        }
+    }
+    for (atomic, _) in atomics.iter().zip(of_members).filter(|(_, of_member)| !of_member) {
+        let name = match offsets.id(atomic.slot) {
+            0 => b"",
+            id => cu.names.get(cu.types.get(id as usize - 1).name()),
+        };
+        cu.substitutes.push(Substitute::Atomic(name));
+    }
+}
+
 /// Computes where an old-style bitfield lies.
-fn place(cu: &mut Cu<'_>, b: &Bitfield, target: Target, start: usize) -> Result<()> {
+fn place(cu: &mut Cu<'_>, b: &Bitfield, target: Target) -> Result<()> {
     let at = 3 + b.index * 3;
     let ty = cu.types.get(b.id as usize - 1).0[at + 1];
     let storage = match b.storage {
@@ -184,10 +238,8 @@ fn place(cu: &mut Cu<'_>, b: &Bitfield, target: Target, start: usize) -> Result<
     };
     let bits = b.bits.wrapping_add(within) as u32;
     if bits > 0xff_ffff {
-        return Err(DwarfError::Die {
-            die: start,
-            what: format!("a bitfield at bit {bits}, beyond what BTF can express"),
-        });
+        let what = format!("a bitfield at bit {bits}, beyond what BTF can express");
+        return Err(DwarfError::die(b.die, what));
     }
     cu.types.get_mut(b.id as usize - 1)[at + 2] = bits | (b.bit_size as u32) << 24;
     Ok(())

@@ -29,7 +29,7 @@ pub struct Debug {
     loc: Vec<u8>,
     loclists: Vec<u8>,
     /// The linker's note says whether CUs refer to each other.
-    lto_note: Option<bool>,
+    lto_note: bool,
 }
 
 /// Units that are read together.
@@ -53,7 +53,10 @@ pub(super) struct Unit<'d> {
     pub root: usize,
     pub encoding: Encoding,
     pub abbreviations: Table,
+    pub name: &'d [u8],
     pub language: Option<DwLang>,
+    /// Most of it is in a `.dwo` file.
+    is_split: bool,
     str_offsets_base: DebugStrOffsetsBase<usize>,
     addr_base: DebugAddrBase<usize>,
     loclists_base: DebugLocListsBase<usize>,
@@ -108,25 +111,25 @@ impl Debug {
     /// Reads and relocates the debug sections. Cost: their bytes, once.
     pub fn load(image: &Image, symbols: &Symbols) -> std::result::Result<Debug, LoadError> {
         let load = |name: &str| -> elf::Result<Vec<u8>> {
-            match image.section(name.as_bytes()) {
+            match image.debug_section(name) {
                 Some(section) => image.read_relocated(section, symbols),
                 None => Ok(Vec::new()),
             }
         };
-        let info = load(".debug_info")?;
+        let info = load("info")?;
         if info.is_empty() {
             return Err(DwarfError::Missing.into());
         }
         Ok(Debug {
             big_endian: image.endian == Endian::Big,
             info,
-            abbrev: load(".debug_abbrev")?,
-            str: load(".debug_str")?,
-            line_str: load(".debug_line_str")?,
-            str_offsets: load(".debug_str_offsets")?,
-            addr: load(".debug_addr")?,
-            loc: load(".debug_loc")?,
-            loclists: load(".debug_loclists")?,
+            abbrev: load("abbrev")?,
+            str: load("str")?,
+            line_str: load("line_str")?,
+            str_offsets: load("str_offsets")?,
+            addr: load("addr")?,
+            loc: load("loc")?,
+            loclists: load("loclists")?,
             lto_note: lto_note(image)?,
         })
     }
@@ -161,22 +164,30 @@ impl Debug {
                 UnitType::Skeleton(_) | UnitType::SplitCompilation(_) => {
                     return Err(DwarfError::Split);
                 }
-                // Type units are reached by signature only, which BTF encoding does not follow.
-                UnitType::Partial | UnitType::Type { .. } | UnitType::SplitType { .. } => continue,
+                UnitType::Type { .. } | UnitType::SplitType { .. } => {
+                    return Err(DwarfError::TypeUnits);
+                }
+                UnitType::Partial => continue,
             }
             let unit = Unit::new(&header, offset, sections)
                 .map_err(|source| DwarfError::Malformed { unit: offset, source })?;
-            if let Some(unit) = unit
-                && !unit.language.is_some_and(|l| excluded.contains(&l))
-            {
+            let Some(unit) = unit else { continue };
+            match unit.abbreviations {
+                _ if unit.is_split => return Err(DwarfError::Split),
+                Table { refers_outside: true, .. } => return Err(DwarfError::Supplementary),
+                Table { refers_by_signature: true, .. } => return Err(DwarfError::TypeUnits),
+                _ => {}
+            }
+            if !unit.language.is_some_and(|l| excluded.contains(&l)) {
                 units.push(unit);
             }
         }
         if units.is_empty() {
             return Ok(Vec::new());
         }
-        let refer = || units.iter().any(|u: &Unit| u.abbreviations.refers_across);
-        let together = units.len() > 1 && self.lto_note.unwrap_or_else(refer);
+        // A note may deny what the units do: rustc's refer to each other in any kernel.
+        let refer = units.iter().any(|u: &Unit| u.abbreviations.refers_across);
+        let together = units.len() > 1 && (refer || self.lto_note);
         Ok(if together {
             vec![Group::new(units)]
         } else {
@@ -196,7 +207,7 @@ pub enum LoadError {
 }
 
 /// The kernel's LTO_INFO note: owner "Linux", type 0x101, one word.
-fn lto_note(image: &Image) -> elf::Result<Option<bool>> {
+fn lto_note(image: &Image) -> elf::Result<bool> {
     for section in image.sections.iter().filter(|s| s.kind == object::elf::SHT_NOTE) {
         let bytes = image.read(section)?;
         let mut rest = &bytes[..];
@@ -209,12 +220,12 @@ fn lto_note(image: &Image) -> elf::Result<Option<bool>> {
                 break;
             };
             if name.starts_with(b"Linux\0") && kind == 0x101 && desc.len() >= 4 {
-                return Ok(Some(image.number(&desc[..4]) != 0));
+                return Ok(image.number(&desc[..4]) != 0);
             }
             rest = tail;
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
 impl<'d> Group<'d> {
@@ -222,6 +233,11 @@ impl<'d> Group<'d> {
         let start = units.first().map_or(0, |u| u.offset);
         let end = units.last().map_or(0, |u| u.offset + u.len);
         Group { units, start, len: end - start }
+    }
+
+    /// The unit that holds a DIE.
+    pub(super) fn unit_of(&self, die: usize) -> Option<&Unit<'d>> {
+        self.units.iter().find(|u| (u.offset..u.offset + u.len).contains(&die))
     }
 
     /// Bytes of DWARF: how much work the group is.
@@ -250,7 +266,9 @@ impl<'d> Unit<'d> {
             root: offset + header.size_of_header(),
             encoding,
             abbreviations: Table::parse(sections.abbrev, header.debug_abbrev_offset().0, sizes)?,
+            name: b"",
             language: None,
+            is_split: false,
             str_offsets_base: DebugStrOffsetsBase::default_for_encoding_and_file(encoding, file),
             addr_base: DebugAddrBase(0),
             loclists_base: DebugLocListsBase::default_for_encoding_and_file(encoding, file),
@@ -267,17 +285,21 @@ impl<'d> Unit<'d> {
         }
         let mut values = Vec::new();
         for step in unit.abbreviations.steps(root) {
-            values.push((step.field, unit.read(step, &mut cursor)?.number));
+            values.push((step.field, unit.read(step, &mut cursor)?));
         }
-        for (field, number) in values {
-            let base = || usize::try_from(number).unwrap_or(usize::MAX);
+        for (field, raw) in &values {
+            let base = || usize::try_from(raw.number).unwrap_or(usize::MAX);
             match field {
-                Field::Language => unit.language = Some(DwLang(number as u16)),
+                Field::Language => unit.language = Some(DwLang(raw.number as u16)),
+                Field::DwoName => unit.is_split = true,
                 Field::StrOffsetsBase => unit.str_offsets_base = DebugStrOffsetsBase(base()),
                 Field::AddrBase => unit.addr_base = DebugAddrBase(base()),
                 Field::LoclistsBase => unit.loclists_base = DebugLocListsBase(base()),
                 _ => {}
             }
+        }
+        if let Some((_, raw)) = values.iter().find(|(field, _)| *field == Field::Name) {
+            unit.name = unit.string(raw)?.unwrap_or_default();
         }
         Ok(Some(unit))
     }

@@ -55,13 +55,31 @@ pub fn read<'d>(
     target: Target,
     features: &Features,
 ) -> Result<Cu<'d>> {
+    read_units(group, functions, target, features).map_err(|mut e| {
+        if let DwarfError::Die { die, cu, .. } = &mut e
+            && let Some(unit) = group.unit_of(*die)
+            && !unit.name.is_empty()
+        {
+            *cu = format!(" (CU {})", String::from_utf8_lossy(unit.name));
+        }
+        e
+    })
+}
+
+fn read_units<'d>(
+    group: &Group<'d>,
+    functions: &FunctionTable,
+    target: Target,
+    features: &Features,
+) -> Result<Cu<'d>> {
     if group.len >= IS_ID as usize {
         let what =
             format!("{} bytes of units that refer to each other, expected below 2 GiB", group.len);
-        return Err(DwarfError::Die { die: group.start, what });
+        return Err(DwarfError::die(group.start, what));
     }
     let mut walk = Walk {
         target,
+        sorts_members: false,
         out: Emitter {
             features,
             start: group.start,
@@ -82,8 +100,8 @@ pub fn read<'d>(
             Stop::Dwarf(e) => e,
         })?;
     }
-    let Emitter { cu, offsets, pending, start, .. } = walk.out;
-    resolve::finish(cu, offsets, pending, functions, target, start)
+    let Emitter { cu, offsets, pending, .. } = walk.out;
+    resolve::finish(cu, offsets, pending, functions, target)
 }
 
 /// Either layer may end the walk; which unit it was is known one level up.
@@ -108,6 +126,8 @@ type Walked<T> = std::result::Result<T, Stop>;
 
 struct Walk<'a, 'd> {
     target: Target,
+    /// Rust lays members out in another order than they are written in; BTF wants them ascending.
+    sorts_members: bool,
     out: Emitter<'a, 'd>,
     stack: Vec<Open<'d>>,
     // Children of the DIEs on the stack, those of the innermost last.
@@ -122,6 +142,7 @@ struct Walk<'a, 'd> {
 impl<'d> Walk<'_, 'd> {
     fn unit(&mut self, unit: &Unit<'d>) -> Walked<()> {
         let start = self.out.start;
+        self.sorts_members = unit.language == Some(dw::DW_LANG_Rust);
         let mut cursor = unit.entries();
         self.stack.clear();
         while !cursor.is_empty() {
@@ -337,8 +358,13 @@ impl<'d> Walk<'_, 'd> {
                 Open::Tagged(index.map_or(TagOn::Nobody, TagOn::Variable))
             }
             dw::DW_TAG_namespace => Open::Scope { top_level: false },
-            dw::DW_TAG_atomic_type
-            | dw::DW_TAG_reference_type
+            // No BTF for it: who refers to it refers to what it qualifies.
+            dw::DW_TAG_atomic_type => {
+                let at = self.out.place(offset);
+                self.out.atomic(at, a.ty);
+                Open::Skip
+            }
+            dw::DW_TAG_reference_type
             | dw::DW_TAG_rvalue_reference_type
             | dw::DW_TAG_ptr_to_member_type
             | dw::DW_TAG_string_type
@@ -378,6 +404,9 @@ impl<'d> Walk<'_, 'd> {
     fn close(&mut self, open: Open<'d>) -> Walked<()> {
         match open {
             Open::Composite { head, members, tags, .. } => {
+                if self.sorts_members {
+                    self.members[members..].sort_by_key(|m| m.bits / 8);
+                }
                 self.out.composite(&head, &self.members[members..])?;
                 self.members.truncate(members);
                 self.take_tags(tags);

@@ -1,5 +1,6 @@
 //! CUs one after the other: their names become string offsets, their ids file-wide.
 
+use super::notes::Notes;
 use super::variables::{Placed, Rules, Sections};
 use super::{EncodeError, Features, FunctionTable, functions};
 use crate::btf::kind::Kind;
@@ -17,7 +18,7 @@ pub(super) struct File<'base> {
     int: Option<u32>,
     functions: Vec<Function>,
     sections: Sections,
-    lost_references: usize,
+    notes: Notes,
 }
 
 impl<'base> File<'base> {
@@ -28,7 +29,7 @@ impl<'base> File<'base> {
             int: None,
             functions: Vec::new(),
             sections: Sections::new(),
-            lost_references: 0,
+            notes: Notes::default(),
         }
     }
 
@@ -93,7 +94,7 @@ impl<'base> File<'base> {
             }
             self.sections.entry(section).or_default().push(Placed { id: var, offset, size });
         }
-        self.lost_references += cu.lost_references;
+        self.notes.add(&cu);
         Ok(())
     }
 
@@ -114,13 +115,6 @@ impl<'base> File<'base> {
         functions::emit(self.functions, known, features, types, first_id, |s| strings.intern(s));
         vars.emit(self.sections, types, |s| strings.intern(s));
         self.btf.strings = self.strings.into_bytes();
-        let mut warnings = Vec::new();
-        if self.lost_references > 0 {
-            warnings.push(format!(
-                "{} references in its DWARF lead to no type and were taken as void",
-                self.lost_references
-            ));
-        }
-        (self.btf, warnings)
+        (self.btf, self.notes.into_lines())
     }
 }

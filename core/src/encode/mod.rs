@@ -8,6 +8,7 @@
 mod append;
 mod features;
 mod functions;
+mod notes;
 mod variables;
 
 pub use features::Features;
@@ -144,7 +145,7 @@ pub fn encode(
     let symbols = match image.symbols()? {
         Some(symbols) => symbols,
         // What is missing first is what its reader wants to hear first.
-        None if image.section(b".debug_info").is_none() => return Err(DwarfError::Missing.into()),
+        None if image.debug_section("info").is_none() => return Err(DwarfError::Missing.into()),
         None => return Err(EncodeError::NoSymbols),
     };
     let debug = Debug::load(image, &symbols)?;
@@ -179,7 +180,10 @@ pub fn encode(
         }
         lap(&mut stages.append);
     }
-    let (mut btf, warnings) = file.finish(&known, &vars, features);
+    let (mut btf, mut warnings) = file.finish(&known, &vars, features);
+    if groups.is_empty() {
+        warnings.push("nothing to encode: all of its CUs are in languages left out".into());
+    }
     lap(&mut stages.append);
     dedup::dedup(base, &mut btf)?;
     lap(&mut stages.dedup);
