@@ -4,11 +4,14 @@
 //! *split* layer continues both. All words are in host byte order; [`Btf::parse`] and
 //! [`Btf::to_bytes`] translate.
 
+pub mod distill;
 pub mod dump;
 pub mod find;
 pub mod kind;
 mod layers;
+pub mod permute;
 mod read;
+pub mod relocate;
 #[cfg(test)]
 mod sample;
 pub mod strings;
@@ -107,8 +110,32 @@ impl Btf {
 
     /// The bytes of the layer: a header of 24 bytes, types, strings.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.write(&[])
+    }
+
+    /// The bytes of the layer with a description of all kinds: a header of 32 bytes, types, layout,
+    /// strings. Readers can skip kinds that they do not know; kernels before 7.1 refuse it.
+    pub fn to_bytes_with_layout(&self) -> Vec<u8> {
+        let kinds = (0..kind::KINDS as u32).filter_map(Kind::from_u32);
+        let layout: Vec<u32> = kinds
+            .map(|kind| {
+                // Bytes after the header words, bytes of an element, and flags that are all 0.
+                let shape = kind.shape();
+                let bytes = [shape.fixed * 4, shape.elem * 4, 0, 0].map(|n| n as u8);
+                match self.endian {
+                    Endian::Little => u32::from_le_bytes(bytes),
+                    Endian::Big => u32::from_be_bytes(bytes),
+                }
+            })
+            .collect();
+        self.write(&layout)
+    }
+
+    fn write(&self, layout: &[u32]) -> Vec<u8> {
         let type_len = (self.types.words().len() * 4) as u32;
-        let mut out = Vec::with_capacity(self.byte_len());
+        let layout_len = layout.len() as u32 * 4;
+        let header_len = if layout.is_empty() { 24 } else { 32 };
+        let mut out = Vec::with_capacity(self.byte_len() + 8 + layout_len as usize);
         let mut put = |bytes: &[u8]| out.extend_from_slice(bytes);
         let word = |w: u32| match self.endian {
             Endian::Little => w.to_le_bytes(),
@@ -119,10 +146,15 @@ impl Btf {
             Endian::Big => read::MAGIC.to_be_bytes(),
         });
         put(&[read::VERSION, 0]);
-        for w in [24, 0, type_len, type_len, self.strings.len() as u32] {
+        let string_at = type_len + layout_len;
+        for w in [header_len, 0, type_len, string_at, self.strings.len() as u32] {
             put(&word(w));
         }
-        for &w in self.types.words() {
+        if header_len == 32 {
+            put(&word(type_len));
+            put(&word(layout_len));
+        }
+        for &w in self.types.words().iter().chain(layout) {
             put(&word(w));
         }
         put(&self.strings);

@@ -12,11 +12,14 @@
 //! recursion; [`LIMIT`] problems end the work.
 
 mod chains;
+mod distilled;
 mod header;
 mod meta;
 mod targets;
 #[cfg(test)]
 mod tests;
+
+pub use distilled::verify_distilled;
 
 use super::layers::Layers;
 use super::{Btf, BtfError};
