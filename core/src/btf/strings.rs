@@ -16,7 +16,9 @@ pub struct StringIndex {
     table: HashTable<u32>,
 }
 
-fn hash(bytes: &[u8]) -> u64 {
+/// The hash that all tables of strings use.
+#[inline]
+pub fn hash(bytes: &[u8]) -> u64 {
     // Order of insertion, never of the table, reaches the output: a fixed seed is for speed of
     // tests only, and an attacker-made chain costs time in his own encode.
     FixedState::default().hash_one(bytes)
@@ -45,7 +47,12 @@ impl StringIndex {
     /// Offset of `text` in the indexed section.
     #[inline]
     pub fn find(&self, section: &[u8], text: &[u8]) -> Option<u32> {
-        self.table.find(hash(text), |&o| is_at(section, o, text)).copied()
+        self.find_hashed(section, text, hash(text))
+    }
+
+    #[inline]
+    fn find_hashed(&self, section: &[u8], text: &[u8], hash: u64) -> Option<u32> {
+        self.table.find(hash, |&o| is_at(section, o, text)).copied()
     }
 
     fn insert(&mut self, section: &[u8], offset: u32) {
@@ -91,15 +98,20 @@ impl<'base> Interner<'base> {
 
     /// Offset of `text`, from the base where it has it, else appended on first use.
     pub fn intern(&mut self, text: &[u8]) -> u32 {
+        self.intern_hashed(text, hash(text))
+    }
+
+    /// The same for a text whose [`hash`] is known.
+    pub fn intern_hashed(&mut self, text: &[u8], hash: u64) -> u32 {
         if text.is_empty() {
             return 0;
         }
         if let Some((index, bytes)) = self.base
-            && let Some(offset) = index.find(bytes, text)
+            && let Some(offset) = index.find_hashed(bytes, text, hash)
         {
             return offset;
         }
-        if let Some(offset) = self.own.find(&self.bytes, text) {
+        if let Some(offset) = self.own.find_hashed(&self.bytes, text, hash) {
             return self.start + offset;
         }
         let offset = self.bytes.len() as u32;

@@ -8,6 +8,7 @@
 use super::bytes::Cursor;
 use gimli::constants as dw;
 use gimli::{DwAt, DwForm, DwTag, Format};
+use std::ops::Range;
 
 /// The attributes that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,35 @@ impl Field {
     }
 }
 
+/// Whether DIEs of this tag are asked for this attribute.
+fn matters(tag: DwTag, field: Field) -> bool {
+    use Field::*;
+    match tag {
+        dw::DW_TAG_member => matches!(
+            field,
+            Name | Type | ByteSize | BitSize | BitOffset | DataBitOffset | MemberLocation
+        ),
+        dw::DW_TAG_formal_parameter => matches!(field, Name | Type | Origin | Location),
+        dw::DW_TAG_variable => matches!(
+            field,
+            Name | Type | Specification | Location | Declaration | External | Artificial
+        ),
+        dw::DW_TAG_subprogram => {
+            matches!(field, Name | Type | Origin | Specification | Declaration)
+        }
+        // Passed over or only gone into.
+        dw::DW_TAG_lexical_block
+        | dw::DW_TAG_inlined_subroutine
+        | dw::DW_TAG_call_site
+        | dw::DW_TAG_call_site_parameter
+        | dw::DW_TAG_GNU_call_site
+        | dw::DW_TAG_GNU_call_site_parameter
+        | dw::DW_TAG_label => false,
+        // Types and root DIEs are few and say little that does not matter.
+        _ => field != Skip,
+    }
+}
+
 /// One attribute to read, or bytes to pass over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
@@ -84,7 +114,11 @@ pub(super) struct Step {
 pub(super) struct Plan {
     pub tag: DwTag,
     pub has_children: bool,
-    steps: std::ops::Range<usize>,
+    /// The DIE may be a declaration that another one completes.
+    pub may_declare: bool,
+    steps: Range<usize>,
+    /// The same attributes, all to be passed over.
+    skips: Range<usize>,
 }
 
 /// The abbreviations of one unit.
@@ -93,6 +127,7 @@ pub(super) struct Table {
     /// By code, which compilers count from 1.
     plans: Vec<Option<Plan>>,
     steps: Vec<Step>,
+    skips: Vec<Step>,
     /// Some abbreviation refers to DIEs of other units.
     pub refers_across: bool,
     /// Some abbreviation refers to a type by signature.
@@ -128,7 +163,8 @@ impl Table {
             }
             let tag = DwTag(cursor.uleb()? as u16);
             let has_children = cursor.u8()? != 0;
-            let first = table.steps.len();
+            let (first, first_skip) = (table.steps.len(), table.skips.len());
+            let mut may_declare = false;
             loop {
                 let name = DwAt(cursor.uleb()? as u16);
                 let form = DwForm(cursor.uleb()? as u16);
@@ -146,31 +182,22 @@ impl Table {
                     | dw::DW_FORM_GNU_strp_alt => table.refers_outside = true,
                     _ => {}
                 }
-                let step = Step { field: Field::of(name), form, size: sizes.of(form), implicit };
-                table.push(first, step);
+                let field = Field::of(name);
+                may_declare |= field == Field::Declaration;
+                let skip = Step { field: Field::Skip, form, size: sizes.of(form), implicit };
+                push(&mut table.skips, first_skip, skip);
+                let field = if matters(tag, field) { field } else { Field::Skip };
+                push(&mut table.steps, first, Step { field, ..skip });
             }
             let code = code as usize;
             if table.plans.len() <= code {
                 table.plans.resize(code + 1, None);
             }
             // The first definition of a code counts, as in gimli and libdw.
-            let plan = Plan { tag, has_children, steps: first..table.steps.len() };
+            let (steps, skips) = (first..table.steps.len(), first_skip..table.skips.len());
+            let plan = Plan { tag, has_children, may_declare, steps, skips };
             table.plans[code].get_or_insert(plan);
         }
-    }
-
-    /// Adds a step, joining bytes to pass over.
-    fn push(&mut self, first: usize, step: Step) {
-        if step.field == Field::Skip
-            && let Some(more) = step.size
-            && let [.., last] = &mut self.steps[first..]
-            && last.field == Field::Skip
-            && let Some(size) = &mut last.size
-        {
-            *size += more;
-            return;
-        }
-        self.steps.push(step);
     }
 
     /// The plan of a code.
@@ -187,6 +214,26 @@ impl Table {
     pub fn steps(&self, plan: &Plan) -> &[Step] {
         &self.steps[plan.steps.clone()]
     }
+
+    /// The steps that pass over all attributes.
+    #[inline]
+    pub fn skips(&self, plan: &Plan) -> &[Step] {
+        &self.skips[plan.skips.clone()]
+    }
+}
+
+/// Adds a step, joining bytes to pass over; those before `first` belong to others.
+fn push(steps: &mut Vec<Step>, first: usize, step: Step) {
+    if step.field == Field::Skip
+        && let Some(more) = step.size
+        && let [.., last] = &mut steps[first..]
+        && last.field == Field::Skip
+        && let Some(size) = &mut last.size
+    {
+        *size += more;
+        return;
+    }
+    steps.push(step);
 }
 
 impl Sizes {

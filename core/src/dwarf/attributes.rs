@@ -83,13 +83,12 @@ impl<'d> Attributes<'d> {
     }
 
     /// Passes over the attributes.
+    #[inline]
     pub fn skip(unit: &Unit<'d>, plan: &Plan, cursor: &mut Cursor<'d>) -> gimli::Result<()> {
-        for step in unit.abbreviations.steps(plan) {
+        for step in unit.abbreviations.skips(plan) {
             match step.size {
-                Some(size) if step.form != dw::DW_FORM_implicit_const => {
-                    cursor.skip(size as usize)?;
-                }
-                _ => drop(unit.read(step, cursor)?),
+                Some(size) => cursor.skip(size as usize)?,
+                None => drop(unit.read(step, cursor)?),
             }
         }
         Ok(())

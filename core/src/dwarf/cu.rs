@@ -1,9 +1,8 @@
 //! What one CU (or one group of CUs) declares.
 
 use crate::btf::Types;
-use foldhash::fast::FixedState;
+use crate::btf::strings::hash;
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
 
 /// In an ARRAY, the index type: "the int of this file", known only when CUs are appended.
 pub const FILE_INT: u32 = u32::MAX;
@@ -12,42 +11,42 @@ pub const FILE_INT: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub struct Names<'d> {
     table: HashTable<u32>,
-    list: Vec<&'d [u8]>,
-}
-
-fn hash(text: &[u8]) -> u64 {
-    FixedState::default().hash_one(text)
+    /// With their hashes, which whoever interns them next needs again.
+    list: Vec<(&'d [u8], u64)>,
 }
 
 impl<'d> Names<'d> {
+    /// Room for about `names` names.
+    pub fn with_capacity(names: usize) -> Names<'d> {
+        Names { table: HashTable::with_capacity(names), list: Vec::with_capacity(names) }
+    }
+
     /// The number of a name; the empty name is none.
     pub fn intern(&mut self, text: &'d [u8]) -> u32 {
         if text.is_empty() {
             return 0;
         }
-        let list = &mut self.list;
-        let entry = self.table.entry(
-            hash(text),
-            |&n| list[n as usize - 1] == text,
-            |&n| hash(list[n as usize - 1]),
-        );
-        match entry {
+        let (list, hash) = (&mut self.list, hash(text));
+        let same = |&n: &u32| list[n as usize - 1].1 == hash && list[n as usize - 1].0 == text;
+        match self.table.entry(hash, same, |&n| list[n as usize - 1].1) {
             hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
             hashbrown::hash_table::Entry::Vacant(entry) => {
-                list.push(text);
-                *entry.insert(list.len() as u32).get()
+                let number = list.len() as u32 + 1;
+                entry.insert(number);
+                list.push((text, hash));
+                number
             }
         }
     }
 
-    /// The names, number 1 first.
-    pub fn list(&self) -> &[&'d [u8]] {
+    /// The names, number 1 first, each with its hash.
+    pub fn list(&self) -> &[(&'d [u8], u64)] {
         &self.list
     }
 
     /// The name with this number, empty for 0.
     pub fn get(&self, number: u32) -> &'d [u8] {
-        if number == 0 { b"" } else { self.list[number as usize - 1] }
+        if number == 0 { b"" } else { self.list[number as usize - 1].0 }
     }
 }
 

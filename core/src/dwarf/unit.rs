@@ -313,16 +313,19 @@ impl<'d> Unit<'d> {
     /// Reads the value of one attribute.
     #[inline]
     pub fn read(&self, step: &Step, cursor: &mut Cursor<'d>) -> gimli::Result<Raw<'d>> {
+        let Some(size) = step.size else { return self.read_variable(step, cursor) };
+        let number = match step.form {
+            dw::DW_FORM_implicit_const => step.implicit as u64,
+            dw::DW_FORM_flag_present => 1,
+            _ => cursor.fixed(size as usize, self.big_endian())?,
+        };
+        Ok(Raw { form: step.form, number, bytes: &[] })
+    }
+
+    /// Reads a value whose length is told by the value itself.
+    fn read_variable(&self, step: &Step, cursor: &mut Cursor<'d>) -> gimli::Result<Raw<'d>> {
         let big_endian = self.big_endian();
         let mut raw = Raw { form: step.form, number: 0, bytes: &[] };
-        if let Some(size) = step.size {
-            match step.form {
-                dw::DW_FORM_implicit_const => raw.number = step.implicit as u64,
-                dw::DW_FORM_flag_present => raw.number = 1,
-                _ => raw.number = cursor.fixed(size as usize, big_endian)?,
-            }
-            return Ok(raw);
-        }
         match step.form {
             dw::DW_FORM_string => raw.bytes = cursor.text()?,
             dw::DW_FORM_udata
@@ -361,6 +364,7 @@ impl<'d> Unit<'d> {
         Ok(raw)
     }
 
+    #[inline]
     pub fn big_endian(&self) -> bool {
         self.sections.endian == RunTimeEndian::Big
     }

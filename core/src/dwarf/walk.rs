@@ -4,8 +4,9 @@
 //! the order in which pahole numbers them. References are kept as DIE offsets and resolved when
 //! the pass is over. The nesting of DIEs is a stack on the heap: input cannot deepen any recursion.
 
+use super::abbreviations::Plan;
 use super::attributes::{self, Attributes};
-use super::cu::Cu;
+use super::cu::{Cu, Names};
 use super::emit::{Emitter, Head, IS_ID, Member, Place};
 use super::offsets::OffsetMap;
 use super::resolve::{self, Pending};
@@ -84,7 +85,8 @@ fn read_units<'d>(
             features,
             start: group.start,
             offsets: OffsetMap::new(group.len),
-            cu: Cu::default(),
+            // A CU of the kernel has a name per 40 bytes or so of DWARF.
+            cu: Cu { names: Names::with_capacity(group.len / 40), ..Cu::default() },
             pending: Pending::default(),
         },
         stack: Vec::new(),
@@ -155,19 +157,12 @@ impl<'d> Walk<'_, 'd> {
                 continue;
             }
             let plan = unit.abbreviations.get(code)?;
-            let open = match self.stack.last() {
-                Some(Open::Skip) => {
-                    Attributes::skip(unit, plan, &mut cursor)?;
-                    Open::Skip
-                }
-                Some(_) => {
-                    let a = Attributes::read(unit, plan, &mut cursor, start)?;
-                    self.open(unit, offset, plan.tag, a)?
-                }
-                None => {
-                    Attributes::skip(unit, plan, &mut cursor)?;
-                    Open::Scope { top_level: true }
-                }
+            let open = if let Some(open) = self.open_unread(plan) {
+                Attributes::skip(unit, plan, &mut cursor)?;
+                open
+            } else {
+                let a = Attributes::read(unit, plan, &mut cursor, start)?;
+                self.open(unit, offset, plan.tag, &a)?
             };
             if plan.has_children {
                 self.stack.push(open);
@@ -185,13 +180,40 @@ impl<'d> Walk<'_, 'd> {
         Ok(())
     }
 
+    /// What a DIE is whose attributes do not matter where it stands: more than half of all, most
+    /// of them in bodies of functions.
+    #[inline]
+    fn open_unread(&self, plan: &Plan) -> Option<Open<'d>> {
+        match self.stack.last() {
+            None => Some(Open::Scope { top_level: true }),
+            Some(Open::Skip) => Some(Open::Skip),
+            Some(Open::Function { .. } | Open::Block | Open::Inlined) => match plan.tag {
+                dw::DW_TAG_lexical_block => Some(Open::Block),
+                dw::DW_TAG_inlined_subroutine => Some(Open::Inlined),
+                dw::DW_TAG_variable if !plan.may_declare => Some(Open::Skip),
+                dw::DW_TAG_formal_parameter
+                    if !matches!(self.stack.last(), Some(Open::Function { .. })) =>
+                {
+                    Some(Open::Skip)
+                }
+                dw::DW_TAG_call_site
+                | dw::DW_TAG_call_site_parameter
+                | dw::DW_TAG_GNU_call_site
+                | dw::DW_TAG_GNU_call_site_parameter
+                | dw::DW_TAG_label => Some(Open::Skip),
+                _ => None,
+            },
+            Some(_) => None,
+        }
+    }
+
     /// A DIE starts: what is it, seen from its parent?
     fn open(
         &mut self,
         unit: &Unit<'d>,
         offset: u32,
         tag: DwTag,
-        a: Attributes<'d>,
+        a: &Attributes<'d>,
     ) -> Walked<Open<'d>> {
         let Some(parent) = self.stack.last_mut() else { return Ok(Open::Skip) };
         Ok(match (parent, tag) {
@@ -200,12 +222,12 @@ impl<'d> Walk<'_, 'd> {
                 *count += 1;
                 if tag == dw::DW_TAG_member {
                     let in_union = head.kind == Kind::Union;
-                    self.members.push(self.out.member(offset, &a, in_union)?);
+                    self.members.push(self.out.member(offset, a, in_union)?);
                 }
                 Open::Tagged(TagOn::Composite(component))
             }
             (Open::Composite { .. } | Open::Typedef { .. }, LLVM_ANNOTATION) => {
-                self.annotation(TagOn::Composite(-1), &a)
+                self.annotation(TagOn::Composite(-1), a)
             }
             (Open::Enum { .. }, dw::DW_TAG_enumerator) => {
                 self.values.push((a.text(), a.const_value));
@@ -240,7 +262,7 @@ impl<'d> Walk<'_, 'd> {
                     }
                     _ => false,
                 };
-                self.out.pending.param(index, offset, &a, unexpected);
+                self.out.pending.param(index, offset, a, unexpected);
                 Open::Tagged(TagOn::Function(index, position as i32))
             }
             (Open::Function { index, .. }, dw::DW_TAG_unspecified_parameters) => {
@@ -249,7 +271,7 @@ impl<'d> Walk<'_, 'd> {
             }
             (Open::Function { index, .. }, LLVM_ANNOTATION) => {
                 let on = TagOn::Function(*index, -1);
-                self.annotation(on, &a)
+                self.annotation(on, a)
             }
             (Open::Pointer { .. }, LLVM_ANNOTATION) => {
                 if self.out.features.type_tag && a.text() == b"btf_type_tag" {
@@ -260,15 +282,8 @@ impl<'d> Walk<'_, 'd> {
             }
             (Open::Tagged(on), LLVM_ANNOTATION) => {
                 let on = *on;
-                self.annotation(on, &a)
+                self.annotation(on, a)
             }
-            (Open::Function { .. } | Open::Block | Open::Inlined, dw::DW_TAG_lexical_block) => {
-                Open::Block
-            }
-            (
-                Open::Function { .. } | Open::Block | Open::Inlined,
-                dw::DW_TAG_inlined_subroutine,
-            ) => Open::Inlined,
             (Open::Scope { top_level }, _) => {
                 let top_level = *top_level;
                 self.declaration(unit, offset, tag, a, top_level)?
@@ -291,7 +306,7 @@ impl<'d> Walk<'_, 'd> {
         unit: &Unit<'d>,
         offset: u32,
         tag: DwTag,
-        a: Attributes<'d>,
+        a: &Attributes<'d>,
         top_level: bool,
     ) -> Walked<Open<'d>> {
         let qualifier = |kind, walk: &mut Self| {
@@ -303,14 +318,14 @@ impl<'d> Walk<'_, 'd> {
             dw::DW_TAG_structure_type | dw::DW_TAG_class_type | dw::DW_TAG_union_type => {
                 let kind = if tag == dw::DW_TAG_union_type { Kind::Union } else { Kind::Struct };
                 Open::Composite {
-                    head: self.head(offset, kind, &a),
+                    head: self.head(offset, kind, a),
                     members: self.members.len(),
                     count: 0,
                     tags: self.composite_tags.len(),
                 }
             }
             dw::DW_TAG_enumeration_type => {
-                let head = self.head(offset, Kind::Enum, &a);
+                let head = self.head(offset, Kind::Enum, a);
                 Open::Enum { head, values: self.values.len() }
             }
             dw::DW_TAG_array_type => {
@@ -326,13 +341,13 @@ impl<'d> Walk<'_, 'd> {
             }
             dw::DW_TAG_typedef => Open::Typedef {
                 at: self.out.place(offset),
-                name: self.type_name(&a),
+                name: self.type_name(a),
                 ty: a.ty,
                 tags: self.composite_tags.len(),
             },
             dw::DW_TAG_base_type => {
                 let at = self.out.place(offset);
-                self.out.base_type(at, &a)?;
+                self.out.base_type(at, a)?;
                 Open::Skip
             }
             dw::DW_TAG_const_type => qualifier(Kind::Const, self),
@@ -344,7 +359,7 @@ impl<'d> Walk<'_, 'd> {
                 Open::Skip
             }
             dw::DW_TAG_subprogram => {
-                let index = self.out.pending.function(offset, &a);
+                let index = self.out.pending.function(offset, a);
                 Open::Function { index, params: 0 }
             }
             dw::DW_TAG_variable => {
@@ -354,7 +369,7 @@ impl<'d> Walk<'_, 'd> {
                     }
                     _ => None,
                 };
-                let index = self.out.pending.variable(offset, &a, address);
+                let index = self.out.pending.variable(offset, a, address);
                 Open::Tagged(index.map_or(TagOn::Nobody, TagOn::Variable))
             }
             dw::DW_TAG_namespace => Open::Scope { top_level: false },

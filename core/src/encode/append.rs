@@ -40,7 +40,8 @@ impl<'base> File<'base> {
         let (of_types, of_rest) = cu.names.list().split_at(cu.type_names);
         let mut offsets = Vec::with_capacity(cu.names.list().len() + 1);
         offsets.push(0);
-        offsets.extend(of_types.iter().map(|name| self.strings.intern(name)));
+        let mut intern = |&(name, hash): &(&[u8], u64)| self.strings.intern_hashed(name, hash);
+        offsets.extend(of_types.iter().map(&mut intern));
 
         let mut index_type = self.int;
         if index_type.is_none() && cu.int != 0 {
@@ -66,7 +67,8 @@ impl<'base> File<'base> {
             self.int = Some(made);
         }
 
-        offsets.extend(of_rest.iter().map(|name| self.strings.intern(name)));
+        let intern = |&(name, hash): &(&[u8], u64)| self.strings.intern_hashed(name, hash);
+        offsets.extend(of_rest.iter().map(intern));
         for tag in &cu.tags {
             self.tag(offsets[tag.value as usize], id(tag.target), tag.component);
         }
