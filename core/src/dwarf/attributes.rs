@@ -2,6 +2,7 @@
 
 use super::abbreviations::{Field, Plan};
 use super::bytes::Cursor;
+use super::cu::Text;
 use super::unit::{Location, Raw, Slice, Unit};
 use gimli::Operation;
 use gimli::constants as dw;
@@ -9,8 +10,8 @@ use gimli::constants as dw;
 /// What a DIE says, as far as BTF needs it. References are offsets in the group, 0 for none.
 #[derive(Default)]
 pub(super) struct Attributes<'d> {
-    pub name: Option<&'d [u8]>,
-    pub const_text: Option<&'d [u8]>,
+    pub name: Option<Text<'d>>,
+    pub const_text: Option<Text<'d>>,
     pub ty: u32,
     pub origin: u32,
     pub specification: Option<u32>,
@@ -94,8 +95,8 @@ impl<'d> Attributes<'d> {
         Ok(())
     }
 
-    /// The name, empty for none.
-    pub fn text(&self) -> &'d [u8] {
+    /// The name, if there is one.
+    pub fn text(&self) -> Text<'d> {
         self.name.unwrap_or_default()
     }
 }

@@ -118,13 +118,13 @@ impl<'d> Cursor<'d> {
         }
     }
 
-    /// Bytes up to a NUL, which is passed over.
+    /// Bytes up to a NUL and the NUL.
     #[inline]
     pub fn text(&mut self) -> Result<&'d [u8]> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let Some(len) = memchr::memchr(0, rest) else { return Err(self.end()) };
         self.at += len + 1;
-        Ok(&rest[..len])
+        Ok(&rest[..=len])
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(c.sleb(), Ok(-1));
         assert!(c.is_empty() && c.u8().is_err() && c.uleb().is_err() && c.take(1).is_err());
         assert_eq!(Cursor::new(&[0x12, 0x34]).fixed(2, true), Ok(0x1234));
-        assert_eq!(Cursor::new(b"ab\0c").text(), Ok(&b"ab"[..]));
+        assert_eq!(Cursor::new(b"ab\0c").text(), Ok(&b"ab\0"[..]));
         assert!(Cursor::new(b"ab").text().is_err());
         let longest = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x7f];
         assert_eq!(Cursor::new(&longest).sleb(), Ok(i64::MIN));

@@ -4,7 +4,7 @@
 //! things that DWARF does not; what it cannot express is an error that names the DIE.
 
 use super::attributes::Attributes;
-use super::cu::{Cu, FILE_INT, Substitute};
+use super::cu::{Cu, FILE_INT, Substitute, Text};
 use super::offsets::OffsetMap;
 use super::resolve::{Bitfield, Pending};
 use super::{DwarfError, Result};
@@ -39,7 +39,7 @@ pub(super) struct Place {
 pub(super) struct Head<'d> {
     pub at: Place,
     pub kind: Kind,
-    pub name: &'d [u8],
+    pub name: Text<'d>,
     pub size: u32,
     /// The direct type of an enum.
     pub ty: u32,
@@ -49,7 +49,7 @@ pub(super) struct Head<'d> {
 /// A member of a struct or union.
 #[derive(Clone, Copy)]
 pub(super) struct Member<'d> {
-    name: &'d [u8],
+    name: Text<'d>,
     ty: u32,
     pub bits: u64,
     bit_size: u64,
@@ -85,7 +85,7 @@ impl<'d> Emitter<'_, 'd> {
         Err(DwarfError::die(self.start + offset as usize, what))
     }
 
-    fn begin(&mut self, at: Place, name: &'d [u8], info: u32, size_or_type: u32) {
+    fn begin(&mut self, at: Place, name: Text<'d>, info: u32, size_or_type: u32) {
         let name = self.cu.names.intern(name);
         self.cu.types.push(&[name, info, size_or_type]);
         self.offsets.set(at.slot, self.cu.types.len() as u32);
@@ -97,8 +97,8 @@ impl<'d> Emitter<'_, 'd> {
     }
 
     /// BTF demands a name where C does.
-    fn named(&self, at: Place, name: &[u8], what: &str) -> Result<()> {
-        if name.is_empty() {
+    fn named(&self, at: Place, name: Text<'d>, what: &str) -> Result<()> {
+        if name.is_none() {
             return self.error(at.offset, format!("a {what} without a name, which BTF demands"));
         }
         Ok(())
@@ -106,7 +106,7 @@ impl<'d> Emitter<'_, 'd> {
 
     /// A pointer or qualifier, or anything that only refers.
     pub fn reference(&mut self, at: Place, kind: Kind, ty: u32) {
-        self.begin(at, b"", info(kind, 0, false), ty);
+        self.begin(at, Text::default(), info(kind, 0, false), ty);
     }
 
     /// An `_Atomic` type: BTF has no kind for it, and means what it qualifies instead.
@@ -114,7 +114,7 @@ impl<'d> Emitter<'_, 'd> {
         self.pending.atomics.push(Atomic { offset: at.offset, slot: at.slot, ty });
     }
 
-    pub fn typedef(&mut self, at: Place, name: &'d [u8], ty: u32) -> Result<()> {
+    pub fn typedef(&mut self, at: Place, name: Text<'d>, ty: u32) -> Result<()> {
         self.named(at, name, "typedef")?;
         self.begin(at, name, info(Kind::Typedef, 0, false), ty);
         Ok(())
@@ -122,16 +122,16 @@ impl<'d> Emitter<'_, 'd> {
 
     pub fn array(&mut self, at: Place, ty: u32, nelems: u32) {
         self.cu.has_arrays = true;
-        self.begin(at, b"", info(Kind::Array, 0, false), 0);
+        self.begin(at, Text::default(), info(Kind::Array, 0, false), 0);
         for word in [ty, FILE_INT, nelems] {
             self.cu.types.word(word);
         }
     }
 
-    pub fn proto(&mut self, at: Place, ret: u32, params: &[(&'d [u8], u32)], variadic: bool) {
+    pub fn proto(&mut self, at: Place, ret: u32, params: &[(Text<'d>, u32)], variadic: bool) {
         let count = params.len() as u32 + u32::from(variadic);
-        self.begin(at, b"", info(Kind::FuncProto, count, false), ret);
-        for &(name, ty) in params.iter().chain(variadic.then_some(&(&b""[..], 0))) {
+        self.begin(at, Text::default(), info(Kind::FuncProto, count, false), ret);
+        for &(name, ty) in params.iter().chain(variadic.then_some(&(Text::default(), 0))) {
             let name = self.cu.names.intern(name);
             self.cu.types.word(name);
             self.cu.types.word(ty);
@@ -139,7 +139,7 @@ impl<'d> Emitter<'_, 'd> {
     }
 
     /// A `btf_type_tag` below a pointer: a type of its own, before the pointer's. Returns its id.
-    pub fn type_tag(&mut self, text: &'d [u8]) -> u32 {
+    pub fn type_tag(&mut self, text: Text<'d>) -> u32 {
         let name = self.cu.names.intern(text);
         self.cu.types.push(&[name, info(Kind::TypeTag, 0, false), 0]);
         self.last_id()
@@ -179,14 +179,14 @@ impl<'d> Emitter<'_, 'd> {
             bytes as u32
         } else {
             // DWARF expressions convert to types like `DW_ATE_unsigned_24`.
-            name = b"__SANITIZED_FAKE_INT__";
+            name = Text::new(b"__SANITIZED_FAKE_INT__");
             4
         };
         self.named(at, name, "base type")?;
         self.begin(at, name, info(Kind::Int, 0, false), size);
         self.cu.types.word(encoding | (size * 8));
         // The name in DWARF decides which type indexes arrays.
-        if self.cu.int == 0 && a.text() == b"int" {
+        if self.cu.int == 0 && a.text().bytes() == b"int" {
             self.cu.int = self.last_id();
         }
         Ok(())
@@ -206,14 +206,14 @@ impl<'d> Emitter<'_, 'd> {
         let name = self.cu.names.intern(part_of_complex(a.text(), part));
         self.cu.types.push(&[name, info(Kind::Float, 0, false), part]);
         let number = self.last_id() | IS_ID;
-        self.begin(at, b"", info(Kind::Struct, 2, false), part * 2);
+        self.begin(at, Text::default(), info(Kind::Struct, 2, false), part * 2);
         for (name, bits) in [(&b"real"[..], 0), (b"imag", part * 8)] {
-            let name = self.cu.names.intern(name);
+            let name = self.cu.names.intern(Text::new(name));
             for word in [name, number, bits] {
                 self.cu.types.word(word);
             }
         }
-        self.cu.substitutes.push(Substitute::Complex(a.text()));
+        self.cu.substitutes.push(Substitute::Complex(a.text().bytes()));
         Ok(())
     }
 
@@ -248,7 +248,7 @@ impl<'d> Emitter<'_, 'd> {
         let id = self.last_id();
         for (index, m) in members.iter().enumerate() {
             if m.needs_kflag() && (m.bit_size == 0 || m.bits > 0xff_ffff) {
-                let name = String::from_utf8_lossy(m.name);
+                let name = String::from_utf8_lossy(m.name.bytes());
                 let what = format!(
                     "member {name} at bit {} with {} bits does not fit BTF",
                     m.bits, m.bit_size
@@ -269,7 +269,7 @@ impl<'d> Emitter<'_, 'd> {
         Ok(())
     }
 
-    pub fn enumeration(&mut self, head: &Head<'d>, values: &[(&'d [u8], u64)]) -> Result<()> {
+    pub fn enumeration(&mut self, head: &Head<'d>, values: &[(Text<'d>, u64)]) -> Result<()> {
         let &Head { at, name, ty, .. } = head;
         let size = if head.size == 0 { 4 } else { head.size };
         if !matches!(size, 1 | 2 | 4 | 8) {
@@ -305,11 +305,11 @@ impl<'d> Emitter<'_, 'd> {
 }
 
 /// `double` of `complex double`; clang calls them all `complex`.
-fn part_of_complex(name: &[u8], bytes: u32) -> &[u8] {
-    name.strip_prefix(b"complex ").unwrap_or(match bytes {
+fn part_of_complex(name: Text<'_>, bytes: u32) -> Text<'_> {
+    Text::new(name.bytes().strip_prefix(b"complex ").unwrap_or(match bytes {
         2 => b"_Float16",
         4 => b"float",
         8 => b"double",
         _ => b"long double",
-    })
+    }))
 }

@@ -1,6 +1,6 @@
 //! After the pass: references become type ids, functions get what their abstract instances know.
 
-use super::cu::{Cu, DeclTag, FILE_INT, Function, Param, Substitute, Variable};
+use super::cu::{Cu, DeclTag, FILE_INT, Function, Param, Substitute, Text, Variable};
 use super::emit::{Atomic, IS_ID};
 use super::layout;
 use super::offsets::OffsetMap;
@@ -18,9 +18,9 @@ pub(super) struct Pending<'d> {
     pub completed: Vec<usize>,
     pub variables: Vec<RawVariable<'d>>,
     /// Names of declared composites by offset, for definitions that only refer to them.
-    pub declared: Vec<(u32, &'d [u8])>,
+    pub declared: Vec<(u32, Text<'d>)>,
     /// Tags of types: id, text, component.
-    pub type_tags: Vec<(u32, &'d [u8], i32)>,
+    pub type_tags: Vec<(u32, Text<'d>, i32)>,
     pub bitfields: Vec<Bitfield>,
     /// ENUM64s and the type that tells their sign.
     pub wide_enums: Vec<(u32, u32)>,
@@ -32,13 +32,13 @@ pub(super) struct Pending<'d> {
 /// A function as its DIE tells it.
 pub(super) struct RawFunction<'d> {
     offset: u32,
-    name: Option<&'d [u8]>,
+    name: Option<Text<'d>>,
     declaration: bool,
     origin: u32,
     specification: u32,
     ty: u32,
     pub variadic: bool,
-    pub tags: Vec<(&'d [u8], i32)>,
+    pub tags: Vec<(Text<'d>, i32)>,
     /// Its parameters lie between these in the list of all; those of nested functions as well.
     params: std::ops::Range<usize>,
 }
@@ -46,7 +46,7 @@ pub(super) struct RawFunction<'d> {
 struct RawParam<'d> {
     function: usize,
     offset: u32,
-    name: Option<&'d [u8]>,
+    name: Option<Text<'d>>,
     /// A DIE offset, then a type id.
     ty: u32,
     origin: u32,
@@ -56,12 +56,12 @@ struct RawParam<'d> {
 /// A variable that has an address, or that such a one may complete.
 pub(super) struct RawVariable<'d> {
     offset: u32,
-    name: Option<&'d [u8]>,
+    name: Option<Text<'d>>,
     ty: u32,
     external: bool,
     specification: Option<u32>,
     address: Option<u64>,
-    pub tags: Vec<&'d [u8]>,
+    pub tags: Vec<Text<'d>>,
 }
 
 /// A bitfield of DWARF 2 or 3: its place counts from the high end of a storage unit.
@@ -164,7 +164,7 @@ pub(super) fn finish<'d>(
         place(&mut cu, bitfield, target)?;
     }
     cu.lost_references = lost;
-    cu.type_names = cu.names.list().len();
+    cu.type_names = cu.names.len();
     pending.type_tags.sort_by_key(|&(id, ..)| id);
     for &(target, text, component) in &pending.type_tags {
         let value = cu.names.intern(text);
@@ -172,6 +172,7 @@ pub(super) fn finish<'d>(
     }
     functions(&mut cu, &mut pending, known, target);
     variables(&mut cu, &pending, target);
+    cu.strings = cu.names.strings();
     Ok(cu)
 }
 
@@ -293,7 +294,7 @@ fn functions<'d>(
         if own().any(|p| p.name.is_none()) {
             continue;
         }
-        let Some(symbol) = known.find(name) else { continue };
+        let Some(symbol) = known.find(name.bytes()) else { continue };
         let types = &cu.types;
         let unexpected_reg =
             own().any(|p| p.unexpected) && !own().any(|p| layout::is_struct(types, p.ty));
@@ -335,14 +336,14 @@ fn variables<'d>(cu: &mut Cu<'d>, pending: &Pending<'d>, target: Target) {
             .specification
             .and_then(|s| pending.variables.binary_search_by_key(&s, |v| v.offset).ok())
             .map_or(variable, |i| &pending.variables[i]);
-        let Some(name) = told.name else { continue };
+        let Some(name) = told.name.map(Text::bytes) else { continue };
         cu.variables.push(Variable {
             name,
             ty: told.ty,
             external: told.external,
             address,
             size: layout::size_of(&cu.types, told.ty, target.pointer_size),
-            tags: variable.tags.clone(),
+            tags: variable.tags.iter().map(|text| text.bytes()).collect(),
         });
     }
 }

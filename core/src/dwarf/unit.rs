@@ -2,8 +2,9 @@
 
 use super::abbreviations::{Field, Sizes, Step, Table};
 use super::bytes::Cursor;
+use super::cu::Text;
 use super::{DwarfError, Result};
-use crate::btf::{Endian, strings};
+use crate::btf::Endian;
 use crate::elf::{self, Image, Symbols};
 use gimli::constants as dw;
 use gimli::{
@@ -299,7 +300,7 @@ impl<'d> Unit<'d> {
             }
         }
         if let Some((_, raw)) = values.iter().find(|(field, _)| *field == Field::Name) {
-            unit.name = unit.string(raw)?.unwrap_or_default();
+            unit.name = unit.string(raw)?.unwrap_or_default().bytes();
         }
         Ok(Some(unit))
     }
@@ -370,16 +371,17 @@ impl<'d> Unit<'d> {
     }
 
     /// The text of a string attribute; `None` where the form is none of a string.
-    pub fn string(&self, raw: &Raw<'d>) -> gimli::Result<Option<&'d [u8]>> {
+    pub fn string(&self, raw: &Raw<'d>) -> gimli::Result<Option<Text<'d>>> {
         let s = &self.sections;
-        let within = |section: &'d [u8], offset: u64| match u32::try_from(offset) {
-            Ok(offset) if (offset as usize) < section.len() => Ok(strings::at(section, offset)),
-            _ => Err(gimli::Error::OffsetOutOfBounds(offset)),
+        let within = |section: &'d [u8], offset: u64| {
+            let tail = usize::try_from(offset).ok().and_then(|o| section.get(o..));
+            let tail = tail.filter(|tail| !tail.is_empty());
+            tail.map(Text::new).ok_or(gimli::Error::OffsetOutOfBounds(offset))
         };
         Ok(Some(match raw.form {
             dw::DW_FORM_strp => within(s.str, raw.number)?,
             dw::DW_FORM_line_strp => within(s.line_str, raw.number)?,
-            dw::DW_FORM_string => raw.bytes,
+            dw::DW_FORM_string => Text::new(raw.bytes),
             dw::DW_FORM_strx
             | dw::DW_FORM_strx1
             | dw::DW_FORM_strx2

@@ -6,7 +6,7 @@
 
 use super::abbreviations::Plan;
 use super::attributes::{self, Attributes};
-use super::cu::{Cu, Names};
+use super::cu::{Cu, Names, Text};
 use super::emit::{Emitter, Head, IS_ID, Member, Place};
 use super::offsets::OffsetMap;
 use super::resolve::{self, Pending};
@@ -33,7 +33,7 @@ enum Open<'d> {
     Block,
     Inlined,
     Pointer { at: Place, ty: u32, tags: usize },
-    Typedef { at: Place, name: &'d [u8], ty: u32, tags: usize },
+    Typedef { at: Place, name: Text<'d>, ty: u32, tags: usize },
     Tagged(TagOn),
     Skip,
 }
@@ -134,11 +134,11 @@ struct Walk<'a, 'd> {
     stack: Vec<Open<'d>>,
     // Children of the DIEs on the stack, those of the innermost last.
     members: Vec<Member<'d>>,
-    values: Vec<(&'d [u8], u64)>,
-    params: Vec<(&'d [u8], u32)>,
+    values: Vec<(Text<'d>, u64)>,
+    params: Vec<(Text<'d>, u32)>,
     type_tags: Vec<u32>,
     /// Texts of tags on composites and typedefs, with their components.
-    composite_tags: Vec<(&'d [u8], i32)>,
+    composite_tags: Vec<(Text<'d>, i32)>,
 }
 
 impl<'d> Walk<'_, 'd> {
@@ -274,7 +274,7 @@ impl<'d> Walk<'_, 'd> {
                 self.annotation(on, a)
             }
             (Open::Pointer { .. }, LLVM_ANNOTATION) => {
-                if self.out.features.type_tag && a.text() == b"btf_type_tag" {
+                if self.out.features.type_tag && a.text().bytes() == b"btf_type_tag" {
                     let tag = self.out.type_tag(a.const_text.unwrap_or_default());
                     self.type_tags.push(tag);
                 }
@@ -406,12 +406,12 @@ impl<'d> Walk<'_, 'd> {
     }
 
     /// The name of a type; a nameless definition has that of the declaration it completes.
-    fn type_name(&self, a: &Attributes<'d>) -> &'d [u8] {
+    fn type_name(&self, a: &Attributes<'d>) -> Text<'d> {
         let declared = &self.out.pending.declared;
         a.name.unwrap_or_else(|| {
             a.specification
                 .and_then(|s| declared.binary_search_by_key(&s, |d| d.0).ok())
-                .map_or(b"", |i| declared[i].1)
+                .map_or(Text::default(), |i| declared[i].1)
         })
     }
 
@@ -451,7 +451,7 @@ impl<'d> Walk<'_, 'd> {
 
     /// A `btf_decl_tag`.
     fn annotation(&mut self, on: TagOn, a: &Attributes<'d>) -> Open<'d> {
-        if self.out.features.decl_tag && a.text() == b"btf_decl_tag" {
+        if self.out.features.decl_tag && a.text().bytes() == b"btf_decl_tag" {
             let text = a.const_text.unwrap_or_default();
             let pending = &mut self.out.pending;
             match on {

@@ -10,6 +10,14 @@ use crate::btf::{Btf, Endian};
 use crate::dedup::Base;
 use crate::dwarf::{Cu, Function};
 
+/// Kinds whose types BTF does not take without a name.
+fn needs_name(info: u32) -> bool {
+    matches!(
+        Kind::from_u32(info >> 24 & 0x7f),
+        Some(Kind::Int | Kind::Float | Kind::Typedef | Kind::Fwd | Kind::TypeTag)
+    )
+}
+
 /// The types of a file, growing CU by CU.
 pub(super) struct File<'base> {
     btf: Btf,
@@ -37,11 +45,10 @@ impl<'base> File<'base> {
     pub fn append(&mut self, mut cu: Cu<'_>, vars: &Rules<'_>) -> Result<(), EncodeError> {
         let before = self.btf.next_id() - 1;
         let id = |local: u32| if local == 0 { 0 } else { before + local };
-        let (of_types, of_rest) = cu.names.list().split_at(cu.type_names);
-        let mut offsets = Vec::with_capacity(cu.names.list().len() + 1);
+        let (of_types, of_rest) = cu.strings.split_at(cu.type_names);
+        let mut offsets = Vec::with_capacity(cu.strings.len() + 1);
         offsets.push(0);
-        let mut intern = |&(name, hash): &(&[u8], u64)| self.strings.intern_hashed(name, hash);
-        offsets.extend(of_types.iter().map(&mut intern));
+        offsets.extend(of_types.iter().map(|&(text, hash)| self.strings.intern_hashed(text, hash)));
 
         let mut index_type = self.int;
         if index_type.is_none() && cu.int != 0 {
@@ -54,6 +61,10 @@ impl<'base> File<'base> {
         for i in 0..cu.types.len() {
             let words = cu.types.get_mut(i);
             map_names(words, |name| offsets[name as usize]);
+            if words[0] == 0 && needs_name(words[1]) {
+                let what = "a base type, typedef, tag or forward declaration has an empty name";
+                return Err(EncodeError::Content(format!("{what}, which BTF demands")));
+            }
             map_ids(
                 words,
                 |local| if local == crate::dwarf::FILE_INT { index_type } else { id(local) },
@@ -67,8 +78,7 @@ impl<'base> File<'base> {
             self.int = Some(made);
         }
 
-        let intern = |&(name, hash): &(&[u8], u64)| self.strings.intern_hashed(name, hash);
-        offsets.extend(of_rest.iter().map(intern));
+        offsets.extend(of_rest.iter().map(|&(text, hash)| self.strings.intern_hashed(text, hash)));
         for tag in &cu.tags {
             self.tag(offsets[tag.value as usize], id(tag.target), tag.component);
         }
