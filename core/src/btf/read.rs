@@ -21,6 +21,18 @@ impl Btf {
     ///
     /// Errors name the offset or type id; nothing is guessed or repaired.
     pub fn parse(bytes: &[u8], base: Option<&Btf>) -> Result<Btf, BtfError> {
+        let btf = Btf::parse_layer(bytes, base, base.is_some())?;
+        btf.check_references(base)?;
+        Ok(btf)
+    }
+
+    /// Reads a split layer without what it stands on: positions count from 1, and type ids and
+    /// string offsets are those of the file, unchecked.
+    pub fn parse_alone(bytes: &[u8]) -> Result<Btf, BtfError> {
+        Btf::parse_layer(bytes, None, true)
+    }
+
+    fn parse_layer(bytes: &[u8], base: Option<&Btf>, split: bool) -> Result<Btf, BtfError> {
         let endian = match bytes.get(..2) {
             Some([0x9f, 0xeb]) => Endian::Little,
             Some([0xeb, 0x9f]) => Endian::Big,
@@ -69,8 +81,8 @@ impl Btf {
                 what: "not a whole number of words".into(),
             });
         }
-        if string_bytes.last().map_or(base.is_none(), |&b| b != 0)
-            || base.is_none() && string_bytes.first() != Some(&0)
+        if string_bytes.last().map_or(!split, |&b| b != 0)
+            || !split && string_bytes.first() != Some(&0)
         {
             return Err(BtfError::Section {
                 section: "string",
@@ -94,7 +106,6 @@ impl Btf {
             strings: string_bytes.to_vec(),
         };
         btf.types = split_types(words, btf.first_id, layout)?;
-        btf.check_references(base)?;
         Ok(btf)
     }
 

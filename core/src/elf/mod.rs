@@ -5,6 +5,7 @@
 //! truncates it under us. Nothing is trusted: every range is checked against the size of the file,
 //! so memory stays within a few times of it (compressed sections: their declared size, bounded).
 
+pub mod btf_ids;
 pub mod install;
 mod relocate;
 mod section;
