@@ -9,9 +9,10 @@ use crate::btf::verify as check;
 use crate::btf::{Btf, BtfError, Endian, Kind};
 use crate::dedup::{self as engine, DedupError};
 use crate::dwarf::{DwarfError, language};
+use crate::elf::btf_ids::{Earlier, IdsError, Pristine};
 use crate::elf::install::{Edit, InstallError, Outcome, Stamp, Way};
 use crate::elf::{ElfError, Image, install as installer, open_regular};
-use crate::encode::{self as encoder, EncodeError, Features};
+use crate::encode::{self as encoder, EncodeError, Features, IdsWish};
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -108,6 +109,11 @@ impl From<EncodeError> for Failure {
                 ("dwarf", Some("build without CONFIG_DEBUG_INFO_SPLIT (-gsplit-dwarf)"))
             }
             EncodeError::Dwarf(_) => ("dwarf", None),
+            EncodeError::Ids(IdsError::Elf(error)) => return error.into(),
+            EncodeError::Ids(IdsError::Malformed(_)) => ("elf", Some("link it again")),
+            EncodeError::Ids(IdsError::Lost { .. }) => {
+                ("elf", Some("link it again, or give the base that its BTF was made with"))
+            }
             EncodeError::NoSymbols => ("elf", Some("encode before strip")),
             _ => ("encode", None),
         };
@@ -278,10 +284,30 @@ fn stamp_of((dev, ino, size, mtime_ns, ctime_ns): RawStamp) -> Stamp {
     Stamp { dev, ino, size, mtime_ns, ctime_ns }
 }
 
+/// The words of `.BTF_ids`, before and after.
+#[pyclass(frozen, get_all, module = "btfd._core")]
+struct Ids {
+    build_id: Option<String>,
+    pristine: Vec<u8>,
+    fresh: bool,
+    resolved: Vec<u8>,
+    settled: bool,
+    kfunc_flags: u32,
+}
+
+impl From<encoder::Ids> for Ids {
+    fn from(ids: encoder::Ids) -> Ids {
+        let encoder::Ids { build_id, pristine, resolved, settled, kfunc_flags } = ids;
+        let Pristine { words: pristine, fresh } = pristine;
+        Ids { build_id, pristine, fresh, resolved, settled, kfunc_flags }
+    }
+}
+
 /// What one encode made.
 #[pyclass(frozen, module = "btfd._core")]
 struct Encoded {
     bytes: Vec<u8>,
+    ids: Option<encoder::Ids>,
     #[pyo3(get)]
     types: usize,
     #[pyo3(get)]
@@ -304,6 +330,11 @@ impl Encoded {
     fn btf<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.bytes)
     }
+
+    #[getter]
+    fn ids(&self) -> Option<Ids> {
+        self.ids.clone().map(Ids::from)
+    }
 }
 
 /// `vermagic` of a module's `.modinfo`.
@@ -316,7 +347,11 @@ fn vermagic(image: &Image) -> Result<Option<String>, Failure> {
 }
 
 #[pyfunction]
-#[pyo3(signature = (path, base, features, *, lang_exclude=Vec::new(), threads=1, full=false))]
+#[pyo3(signature = (
+    path, base, features, *, lang_exclude=Vec::new(), threads=1, full=false, resolve=true,
+    earlier=None,
+))]
+#[allow(clippy::too_many_arguments)] // keywords in Python
 fn encode(
     py: Python<'_>,
     path: &Bound<'_, PyAny>,
@@ -325,6 +360,8 @@ fn encode(
     lang_exclude: Vec<String>,
     threads: usize,
     full: bool,
+    resolve: bool,
+    earlier: Option<(String, PyBackedBytes)>,
 ) -> PyResult<Encoded> {
     let path = path_of(path)?;
     let mut on = Features::default();
@@ -343,13 +380,24 @@ fn encode(
         let stamp = Stamp::of(&file)
             .map_err(|source| ElfError::Io { what: "cannot stat".into(), source })?;
         let image = Image::open(file)?;
-        let made = encoder::encode(&image, base.as_deref(), &on, threads)?;
+        let earlier = earlier.as_ref().map(|(id, words)| Earlier { build_id: id, words });
+        let wish = IdsWish { resolve, earlier };
+        let made = encoder::encode(&image, base.as_deref(), &on, threads, &wish)?;
         let full_size = match base {
-            Some(_) if full => Some(encoder::encode(&image, None, &on, threads)?.btf.byte_len()),
+            Some(_) if full => {
+                let ids = made.ids.as_ref();
+                let known = ids.and_then(|ids| Some((ids.build_id.as_ref()?, ids)));
+                let earlier =
+                    known.map(|(build_id, ids)| Earlier { build_id, words: &ids.pristine.words });
+                let wish = IdsWish { resolve: false, earlier: earlier.or(wish.earlier) };
+                Some(encoder::encode(&image, None, &on, threads, &wish)?.btf.byte_len())
+            }
             _ => None,
         };
         let ms = |d: Duration| d.as_secs_f64() * 1e3;
         let stages = &made.stages;
+        // Few modules have ids.
+        let resolving = made.ids.as_ref().map(|_| ("ids", ms(stages.ids)));
         Ok(Encoded {
             types: made.btf.types.len(),
             functions: made.btf.types.iter().filter(|t| t.kind() == Some(Kind::Func)).count(),
@@ -357,27 +405,37 @@ fn encode(
             stamp: raw_stamp(stamp),
             vermagic: vermagic(&image)?,
             warnings: made.warnings,
-            stages: BTreeMap::from([
+            ids: made.ids,
+            stages: [
                 ("read", ms(stages.read)),
                 ("dwarf", ms(stages.dwarf)),
                 ("append", ms(stages.append)),
                 ("dedup", ms(stages.dedup)),
-            ]),
+            ]
+            .into_iter()
+            .chain(resolving)
+            .collect(),
             bytes: made.btf.to_bytes(),
         })
     })
 }
 
 #[pyfunction]
+#[pyo3(signature = (path, btf, stamp, *, btf_ids=None))]
 fn install(
     py: Python<'_>,
     path: &Bound<'_, PyAny>,
     btf: PyBackedBytes,
     stamp: RawStamp,
+    btf_ids: Option<PyBackedBytes>,
 ) -> PyResult<(&'static str, RawStamp)> {
     let path = path_of(path)?;
     detached(py, || {
-        let edits = [Edit::Put { name: ".BTF", data: &btf }, Edit::Remove { name: ".BTF.base" }];
+        let mut edits =
+            vec![Edit::Put { name: ".BTF", data: &btf }, Edit::Remove { name: ".BTF.base" }];
+        if let Some(data) = btf_ids.as_deref() {
+            edits.push(Edit::Replace { name: ".BTF_ids", data });
+        }
         let done = installer::install_sections(&path, &edits, &stamp_of(stamp), Way::Auto)?;
         let outcome = match done.outcome {
             Outcome::Written => "written",
@@ -391,6 +449,42 @@ fn install(
 fn write_detached(py: Python<'_>, path: &Bound<'_, PyAny>, btf: PyBackedBytes) -> PyResult<()> {
     let path = path_of(path)?;
     detached(py, || Ok(installer::write_detached(&path, &btf)?))
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, btf, base, *, earlier=None))]
+fn resolve_ids(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+    btf: PyBackedBytes,
+    base: Option<&Bound<'_, Base>>,
+    earlier: Option<(String, PyBackedBytes)>,
+) -> PyResult<Option<(Ids, Vec<String>)>> {
+    let path = path_of(path)?;
+    let base = base.map(|b| b.get().base.clone());
+    detached(py, || {
+        let image = Image::open_path(&path)?;
+        let base = base.as_ref().map(|b| b.btf());
+        let btf = Btf::parse(&btf, base)?;
+        let earlier = earlier.as_ref().map(|(id, words)| Earlier { build_id: id, words });
+        let found = encoder::resolve_ids(&image, base, &btf, earlier)?;
+        Ok(found.map(|(ids, warnings)| (ids.into(), warnings)))
+    })
+}
+
+/// The bytes of a section of an ELF file.
+#[pyfunction]
+fn read_section<'py>(
+    py: Python<'py>,
+    path: &Bound<'py, PyAny>,
+    name: &str,
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let path = path_of(path)?;
+    let bytes = detached(py, || {
+        let image = Image::open_path(&path)?;
+        Ok(image.section(name.as_bytes()).map(|s| image.read(s)).transpose()?)
+    })?;
+    Ok(bytes.map(|bytes| PyBytes::new(py, &bytes)))
 }
 
 #[pyfunction]
@@ -489,9 +583,12 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     error.setattr("errno_name", py.None())?;
     m.add_class::<Base>()?;
     m.add_class::<Encoded>()?;
+    m.add_class::<Ids>()?;
     m.add_function(wrap_pyfunction!(encode, m)?)?;
     m.add_function(wrap_pyfunction!(install, m)?)?;
     m.add_function(wrap_pyfunction!(write_detached, m)?)?;
+    m.add_function(wrap_pyfunction!(read_section, m)?)?;
+    m.add_function(wrap_pyfunction!(resolve_ids, m)?)?;
     m.add_function(wrap_pyfunction!(read_btf, m)?)?;
     m.add_function(wrap_pyfunction!(dump, m)?)?;
     m.add_function(wrap_pyfunction!(verify, m)?)?;

@@ -9,7 +9,7 @@ use super::Features;
 use crate::btf::kind::Kind;
 use crate::btf::types::{Types, info};
 use crate::dwarf::{DeclTag, Function, Param};
-use crate::elf::{self, Image, Symbols};
+use crate::elf::Symbols;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use object::elf::STT_FUNC;
@@ -19,8 +19,6 @@ use std::hash::BuildHasher;
 const MAX_CHAIN: usize = 10_000;
 /// Flag of a kfunc that may be called without spilling registers.
 const KF_FASTCALL: u32 = 1 << 12;
-/// Flag of a set of kfuncs that is meant for registration (6.9 and later).
-const BTF_SET8_KFUNCS: u32 = 1;
 
 /// The functions of a symbol table by base name: what stands before the first dot.
 #[derive(Debug, Default)]
@@ -43,12 +41,13 @@ fn hash(name: &[u8]) -> u64 {
 }
 
 impl FunctionTable {
-    /// Collects the functions of `symbols`, and which of them are kfuncs if that is asked for.
-    pub fn new(
-        image: &Image,
+    /// Collects the functions of `symbols`, and which of them are kfuncs (name and flags) if that
+    /// is asked for.
+    pub fn new<'a>(
         symbols: &Symbols,
         features: &Features,
-    ) -> Result<FunctionTable, elf::ElfError> {
+        kfuncs: impl Iterator<Item = (&'a [u8], u32)>,
+    ) -> FunctionTable {
         let mut list: Vec<(&[u8], u64)> = symbols
             .iter()
             .filter(|s| s.kind() == STT_FUNC)
@@ -81,9 +80,9 @@ impl FunctionTable {
         }
         let mut table = FunctionTable { entries, index };
         if features.decl_tag_kfuncs && features.decl_tag {
-            table.mark_kfuncs(image, symbols)?;
+            table.mark_kfuncs(kfuncs);
         }
-        Ok(table)
+        table
     }
 
     /// The index of a function, by base name; indexes ascend with names.
@@ -91,39 +90,13 @@ impl FunctionTable {
         self.index.find(hash(name), |&i| self.entries[i as usize].name == name).copied()
     }
 
-    /// Reads the kfunc sets of `.BTF_ids`.
-    fn mark_kfuncs(&mut self, image: &Image, symbols: &Symbols) -> Result<(), elf::ElfError> {
-        let Some(section) = image.section(b".BTF_ids") else { return Ok(()) };
-        let bytes = image.read(section)?;
-        let word = |offset: u64| {
-            let at = usize::try_from(offset).ok()?;
-            bytes.get(at..at.checked_add(4)?).map(|b| image.number(b) as u32)
-        };
-        let offset = |value: u64| value.wrapping_sub(section.symbol_base(image));
-        let here = || {
-            symbols
-                .iter()
-                .filter(|s| s.section as usize == section.index)
-                .map(|s| (s, symbols.name(s)))
-        };
-        let sets: Vec<(u64, u64)> = here()
-            .filter(|(_, name)| name.starts_with(b"__BTF_ID__set8__"))
-            .map(|(s, _)| (offset(s.value), s.size))
-            .filter(|&(at, _)| word(at + 4).is_some_and(|flags| flags & BTF_SET8_KFUNCS != 0))
-            .collect();
-        for (symbol, name) in here() {
-            let Some(rest) = name.strip_prefix(b"__BTF_ID__func__") else { continue };
-            let Some(cut) = memchr::memmem::rfind(rest, b"__") else { continue };
-            let at = offset(symbol.value);
-            let inside = |&&(start, size): &&(u64, u64)| at >= start && at - start < size;
-            if sets.iter().find(inside).is_none() {
-                continue;
-            }
-            if let (Some(index), Some(flags)) = (self.find(&rest[..cut]), word(at + 4)) {
+    /// Marks the functions of kfunc sets.
+    fn mark_kfuncs<'a>(&mut self, kfuncs: impl Iterator<Item = (&'a [u8], u32)>) {
+        for (name, flags) in kfuncs {
+            if let Some(index) = self.find(name) {
                 self.entries[index as usize].kfunc = Some(flags);
             }
         }
-        Ok(())
     }
 }
 

@@ -8,15 +8,18 @@
 mod append;
 mod features;
 mod functions;
+mod ids;
 mod notes;
 mod variables;
 
 pub use features::Features;
 pub use functions::FunctionTable;
+pub use ids::{Ids, IdsWish, resolve_ids};
 
 use crate::btf::{Btf, Endian};
 use crate::dedup::{self, Base, DedupError};
 use crate::dwarf::{self, Debug, DwarfError};
+use crate::elf::btf_ids::IdsError;
 use crate::elf::{ElfError, Image};
 use object::elf;
 use rayon::prelude::*;
@@ -38,6 +41,9 @@ pub enum EncodeError {
     /// Its types.
     #[error(transparent)]
     Dedup(#[from] DedupError),
+    /// Its `.BTF_ids`.
+    #[error(transparent)]
+    Ids(#[from] IdsError),
     /// Functions cannot be told from stale ones.
     #[error("it has no symbol table (no .symtab section)")]
     NoSymbols,
@@ -110,6 +116,8 @@ pub struct Stages {
     pub append: Duration,
     /// Deduplication.
     pub dedup: Duration,
+    /// Resolving `.BTF_ids`.
+    pub ids: Duration,
 }
 
 /// What one encode made.
@@ -119,6 +127,8 @@ pub struct Encoded {
     pub btf: Btf,
     /// What was left out or replaced, one line each.
     pub warnings: Vec<String>,
+    /// The words of `.BTF_ids`, where the file has some and they were asked for.
+    pub ids: Option<Ids>,
     /// Where the time went.
     pub stages: Stages,
 }
@@ -129,6 +139,7 @@ pub fn encode(
     base: Option<&Base>,
     features: &Features,
     threads: usize,
+    wish: &IdsWish,
 ) -> Result<Encoded, EncodeError> {
     if let Some(base) = base
         && base.btf().endian != image.endian
@@ -149,7 +160,9 @@ pub fn encode(
         None => return Err(EncodeError::NoSymbols),
     };
     let debug = Debug::load(image, &symbols)?;
-    let known = FunctionTable::new(image, &symbols, features)?;
+    let lower = base.map(Base::btf);
+    let ids = ids::Source::read(image, &symbols, lower, features, wish)?;
+    let known = FunctionTable::new(&symbols, features, ids.iter().flat_map(|ids| ids.kfuncs()));
     lap(&mut stages.read);
 
     let target = Target::of(image);
@@ -187,5 +200,10 @@ pub fn encode(
     lap(&mut stages.append);
     dedup::dedup(base, &mut btf)?;
     lap(&mut stages.dedup);
-    Ok(Encoded { btf, warnings, stages })
+    let ids = match ids.filter(|_| wish.resolve) {
+        Some(ids) => ids.resolve(lower, &btf, &mut warnings)?,
+        None => None,
+    };
+    lap(&mut stages.ids);
+    Ok(Encoded { btf, warnings, ids, stages })
 }
