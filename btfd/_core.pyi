@@ -44,11 +44,36 @@ class Base:
     def to_bytes(self) -> bytes:
         """The BTF bytes that it was made from."""
 
+class Ids:
+    """The words of a module's .BTF_ids: what its code reads type ids from."""
+
+    @property
+    def build_id(self) -> str | None:
+        """Of the link, in hexadecimal digits: by it, kept words are known again."""
+    @property
+    def pristine(self) -> bytes:
+        """The words that the linker wrote: ids and counts 0, flags where the compiler put them."""
+    @property
+    def fresh(self) -> bool:
+        """The file has these, nothing resolved it yet."""
+    @property
+    def resolved(self) -> bytes:
+        """The words for the new BTF, as resolve_btfids of Linux 5.16 to 6.19 makes them."""
+    @property
+    def settled(self) -> bool:
+        """The file has those already."""
+    @property
+    def kfunc_flags(self) -> int:
+        """The flags of all kfuncs in sets for registration, or'ed."""
+
 class Encoded:
     """What one encode made, and of what."""
 
     @property
     def btf(self) -> bytes: ...
+    @property
+    def ids(self) -> Ids | None:
+        """For a relocatable file with .BTF_ids, where they were to be resolved."""
     @property
     def types(self) -> int:
         """Types in the split BTF."""
@@ -69,7 +94,7 @@ class Encoded:
         """One line each: what was left out or sanitized, and why."""
     @property
     def stages(self) -> dict[str, float]:
-        """Milliseconds: read, dwarf, append, dedup."""
+        """Milliseconds: read, dwarf, append, dedup, and ids where there are some."""
 
 def encode(
     path: Path,
@@ -79,15 +104,26 @@ def encode(
     lang_exclude: Sequence[str] = (),
     threads: int = 1,
     full: bool = False,
+    resolve: bool = True,
+    earlier: tuple[str, bytes] | None = None,
 ) -> Encoded:
     """DWARF of `path` to BTF: split over `base`, or stand-alone without one.
 
     `features` are pahole's names, exactly those that are on. The result is the same bytes for
-    every number of threads. Errors: CoreError.
+    every number of threads.
+
+    `resolve`: also find the words for .BTF_ids. Where the file's were resolved before, those of the
+    linker are recovered from `earlier` (build id and `pristine` of an earlier sight), or from the BTF
+    that it has now over its .BTF.base or `base`; CoreError where that would be a guess.
+    Errors: CoreError.
     """
 
-def install(path: Path, btf: bytes, stamp: Stamp) -> tuple[str, Stamp]:
+def install(
+    path: Path, btf: bytes, stamp: Stamp, *, btf_ids: bytes | None = None
+) -> tuple[str, Stamp]:
     """Puts `btf` into the ELF file `path`, which must still be the file with this stamp.
+
+    `btf_ids` replaces the content of .BTF_ids in the same step.
 
     Returns "written", or "unchanged" where the file has these very bytes already, and the stamp
     that the file has now. Afterwards
@@ -97,6 +133,17 @@ def install(path: Path, btf: bytes, stamp: Stamp) -> tuple[str, Stamp]:
 
 def write_detached(path: Path, btf: bytes) -> None:
     """Writes a raw BTF file: the old one or the new one, never half."""
+
+def resolve_ids(
+    path: Path, btf: bytes, base: Base | None, *, earlier: tuple[str, bytes] | None = None
+) -> tuple[Ids, list[str]] | None:
+    """The words of a relocatable file's .BTF_ids for this BTF, and warnings; None where it has none.
+
+    As with `encode`, which does the same for the BTF that it makes.
+    """
+
+def read_section(path: Path, name: str) -> bytes | None:
+    """The bytes of the first section of that name in an ELF file, None where there is none."""
 
 def read_btf(path: Path) -> bytes:
     """The raw BTF of an ELF file or raw file; CoreError where there is none."""

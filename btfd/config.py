@@ -30,6 +30,8 @@ class Settings:
     lang_exclude: tuple[str, ...] = ()
     encode_base: bool = False
     force_base: bool = False
+    resolve_btfids: str = ""
+    """The program that resolves `.BTF_ids`; empty: the tree's own; `none`: we do."""
     cache: str = ""
     """Index file; empty: the default place; `none`: in memory."""
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -48,6 +50,7 @@ _KINDS = {
     "lang_exclude": "a list of language names",
     "encode_base": "true or false",
     "force_base": "true or false",
+    "resolve_btfids": "a file name, or none",
     "cache": "a file name, or none",
 }
 
@@ -85,6 +88,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "lang_exclude": _words,
     "encode_base": _truth,
     "force_base": _truth,
+    "resolve_btfids": _text,
     "cache": _text,
 }
 

@@ -340,9 +340,12 @@ class Daemon:
         assert request.base is not None
         digest = request.base.base.digest
         path = os.path.join(self.tree.root, job.path)
+        earlier = self.tree.earlier(job.path)
 
         def work() -> Outcome:
-            return encode_file(self._core, path, request, wanted=lambda: job.wanted)
+            return encode_file(
+                self._core, path, request, wanted=lambda: job.wanted, earlier=earlier
+            )
 
         def finished(future: Future[Outcome]) -> None:
             error = future.exception()

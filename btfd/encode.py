@@ -1,4 +1,4 @@
-"""One file from DWARF to BTF in its place: encode, check, install, remember what came out.
+"""One file from DWARF to BTF in its place: encode, resolve ids, check, install, tell what came out.
 
 Contract: `encode_file` never raises over the file; it answers with an `Outcome` that says what
 happened and why. Nothing is written unless the encode succeeded, the kernel release fits the
@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from btfd import elf
+from btfd import elf, resolver
 from btfd.engine import Base, Core, Encoded, Stamp, stamp_of
 from btfd.errors import Busy, Problem, Refused, Superseded, from_os
 from btfd.kbuild import EncoderOptions
+from btfd.resolver import Resolver, Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Request:
     threads: int = 1
     full: bool = False
     force_base: bool = False
+    resolver: Resolver = resolver.NATIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     target: str | None = None
     """The detached file, where one was written."""
+    link: tuple[str, bytes] | None = None
+    """Build id, and the words of `.BTF_ids` that the linker wrote: `earlier` of the next time."""
 
     @property
     def good(self) -> bool:
@@ -81,11 +85,12 @@ def encode_file(
     *,
     detached: str | None = None,
     wanted: Callable[[], bool] = lambda: True,
+    earlier: tuple[str, bytes] | None = None,
 ) -> Outcome:
     """Encodes one file, in place or into the raw file `detached`."""
     before = stamp_of(path)
     try:
-        return _encode(core, path, request, detached, wanted)
+        return _encode(core, path, request, detached, wanted, earlier)
     except Superseded as e:
         return Outcome(path, "superseded", e.cause, e.hint)
     except Busy as e:
@@ -118,6 +123,7 @@ def _encode(
     request: Request,
     detached: str | None,
     wanted: Callable[[], bool],
+    earlier: tuple[str, bytes] | None,
 ) -> Outcome:
     base = request.base
     made = core.encode(
@@ -127,29 +133,35 @@ def _encode(
         lang_exclude=request.options.lang_exclude,
         threads=request.threads,
         full=request.full,
+        resolve=detached is None,
+        earlier=earlier,
     )
     if base is not None and not request.force_base:
         check_release(made.vermagic, base)
     if not wanted():
         return Outcome(path, "dropped", "overtaken")
+    stages = dict(made.stages)
     started = time.perf_counter()
-    btf = made.btf
+    release = _made_for(made.vermagic) or (base.release if base else None)
+    done = resolver.settle(core, path, made, base.base if base else None, release, request.resolver)
+    settled = time.perf_counter()
+    if made.ids is not None:
+        stages["ids"] = stages.get("ids", 0.0) + (settled - started) * 1000
     stamp = made.stamp
     if detached is not None:
-        status = _write_detached(core, detached, btf)
+        status = _write_detached(core, detached, done.btf)
     else:
-        word, stamp = core.install(path, btf, made.stamp)
+        word, stamp = core.install(path, done.btf, made.stamp, btf_ids=done.words)
         status = "encoded" if word == "written" else "unchanged"
-    stages = dict(made.stages)
-    stages["install"] = (time.perf_counter() - started) * 1000
-    return _done(path, status, made, btf, stamp, stages, detached)
+    stages["install"] = (time.perf_counter() - settled) * 1000
+    return _done(path, status, made, done, stamp, stages, detached)
 
 
 def _done(
     path: str,
     status: str,
     made: Encoded,
-    btf: bytes,
+    done: Settled,
     stamp: Stamp | None,
     stages: dict[str, float],
     target: str | None,
@@ -158,19 +170,29 @@ def _done(
         path,
         status,
         types=made.types,
-        size=len(btf),
+        size=len(done.btf),
         full_size=made.full_size,
         stamp=stamp,
         input=made.stamp,
         stages=stages,
-        warnings=tuple(made.warnings),
+        warnings=(*made.warnings, *done.warnings),
         target=target,
+        link=_link(made),
     )
+
+
+def _link(made: Encoded) -> tuple[str, bytes] | None:
+    ids = made.ids
+    return (ids.build_id, ids.pristine) if ids is not None and ids.build_id is not None else None
+
+
+def _made_for(vermagic: str | None) -> str:
+    return (vermagic or "").split(" ", 1)[0]
 
 
 def check_release(vermagic: str | None, base: BaseInfo) -> None:
     """Refuses a module that was made for another kernel than the base, where both are known."""
-    made_for = (vermagic or "").split(" ", 1)[0]
+    made_for = _made_for(vermagic)
     if made_for and base.release and made_for != base.release:
         raise Problem(
             f"made for kernel {made_for}, the base is of {base.release}",

@@ -40,6 +40,22 @@ class Base(Protocol):
     def types(self) -> int: ...
     @property
     def size(self) -> int: ...
+    def to_bytes(self) -> bytes: ...
+
+
+class Ids(Protocol):
+    """The words of a module's `.BTF_ids`."""
+
+    @property
+    def build_id(self) -> str | None: ...
+    @property
+    def pristine(self) -> bytes: ...
+    @property
+    def resolved(self) -> bytes: ...
+    @property
+    def settled(self) -> bool: ...
+    @property
+    def kfunc_flags(self) -> int: ...
 
 
 class Encoded(Protocol):
@@ -47,6 +63,8 @@ class Encoded(Protocol):
 
     @property
     def btf(self) -> bytes: ...
+    @property
+    def ids(self) -> Ids | None: ...
     @property
     def types(self) -> int: ...
     @property
@@ -77,15 +95,27 @@ class Core(Protocol):
         lang_exclude: Sequence[str],
         threads: int,
         full: bool,
+        resolve: bool,
+        earlier: tuple[str, bytes] | None,
     ) -> Encoded:
-        """DWARF to BTF, over `base` or stand-alone. Writes nothing."""
+        """DWARF to BTF, over `base` or stand-alone. Writes nothing.
+
+        With `resolve` also the words for `.BTF_ids`; `earlier`: build id and pristine words of an
+        earlier sight.
+        """
         ...
 
-    def install(self, path: str, btf: bytes, stamp: Stamp) -> tuple[str, Stamp]:
-        """BTF into the file of this stamp: "written" or "unchanged", and the stamp afterwards.
+    def install(
+        self, path: str, btf: bytes, stamp: Stamp, *, btf_ids: bytes | None = None
+    ) -> tuple[str, Stamp]:
+        """BTF (and words) into the file of this stamp: "written" or "unchanged", and its new stamp.
 
         Also raises `Superseded` and `Busy`.
         """
+        ...
+
+    def read_section(self, path: str, name: str) -> bytes | None:
+        """The bytes of a section of an ELF file."""
         ...
 
     def write_detached(self, path: str, btf: bytes) -> None:
@@ -138,6 +168,8 @@ class Native:
         lang_exclude: Sequence[str],
         threads: int,
         full: bool,
+        resolve: bool,
+        earlier: tuple[str, bytes] | None,
     ) -> Encoded:
         with self._translate(path):
             return self._core.encode(
@@ -147,11 +179,19 @@ class Native:
                 lang_exclude=lang_exclude,
                 threads=threads,
                 full=full,
+                resolve=resolve,
+                earlier=earlier,
             )
 
-    def install(self, path: str, btf: bytes, stamp: Stamp) -> tuple[str, Stamp]:
+    def install(
+        self, path: str, btf: bytes, stamp: Stamp, *, btf_ids: bytes | None = None
+    ) -> tuple[str, Stamp]:
         with self._translate(path):
-            return self._core.install(os.fsencode(path), btf, stamp)
+            return self._core.install(os.fsencode(path), btf, stamp, btf_ids=btf_ids)
+
+    def read_section(self, path: str, name: str) -> bytes | None:
+        with self._translate(path):
+            return self._core.read_section(os.fsencode(path), name)
 
     def write_detached(self, path: str, btf: bytes) -> None:
         with self._translate(path):

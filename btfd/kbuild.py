@@ -210,7 +210,8 @@ def modules_order(tree: str) -> list[str] | None:
     return list(found)
 
 
-def _numbers(release: str | None) -> tuple[int, int] | None:
+def numbers(release: str | None) -> tuple[int, int] | None:
+    """Major and minor number of a kernel release."""
     m = re.match(r"(\d+)\.(\d+)", release or "")
     return (int(m[1]), int(m[2])) if m else None
 
@@ -222,7 +223,7 @@ def encoder_options(config: Config | None, release: str | None) -> EncoderOption
     """
     if config is None:
         return EncoderOptions(features.DEFAULT, (), "pahole's default set")
-    era = _numbers(release)
+    era = numbers(release)
     if era is None:
         return EncoderOptions(features.ordered(NEWEST.split(",")), ("rust",), "newest kbuild")
     version = config.number("CONFIG_PAHOLE_VERSION")
@@ -231,7 +232,8 @@ def encoder_options(config: Config | None, release: str | None) -> EncoderOption
     exclude = ("rust",) if era >= (6, 1) and pahole >= 124 else ()
     if era >= (6, 10) and pahole >= 126:
         names = NEWEST.removesuffix(",decl_tag_kfuncs").split(",")
-        if (6, 11) <= era < (7, 3) and pahole >= 127:
+        # Since 7.3 resolve_btfids adds these tags, if it runs; it folds them with ours.
+        if era >= (6, 11) and pahole >= 127:
             names.append("decl_tag_kfuncs")
         if (6, 16) <= era < (7, 3) and pahole >= 130:
             names.append("attributes")

@@ -1,5 +1,10 @@
 """What outlives a run: which state of which file was encoded, over which base, how.
 
+Also the words of `.BTF_ids` as the linker wrote them, which a resolver spoils. They are kept at the
+first sight of a link and are those of every file with the same build id: the linker computes it
+over all contents, these words included, and nothing that comes later changes it. A module without
+a build id has none kept; the core then recovers the words from the file or refuses.
+
 Contract: an index only; losing it costs work, never correctness. A file that is corrupt, of
 another program or of another version is replaced without a word. A store that cannot be opened or
 written (read-only home, full disk) keeps its answers in memory for this run; `trouble` then says
@@ -19,7 +24,7 @@ from typing import TypeVar
 from btfd.engine import Stamp
 
 APPLICATION = 0x62746664  # "btfd"
-VERSION = 1
+VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE module (
@@ -33,6 +38,10 @@ CREATE TABLE base (
     tree BLOB PRIMARY KEY,
     device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER,
     digest TEXT NOT NULL, release TEXT
+) WITHOUT ROWID;
+CREATE TABLE link (
+    tree BLOB NOT NULL, path BLOB NOT NULL, build_id TEXT NOT NULL, words BLOB NOT NULL,
+    PRIMARY KEY (tree, path)
 ) WITHOUT ROWID;
 """
 
@@ -117,6 +126,22 @@ class Store:
         self._guard(
             lambda: self._write("DELETE FROM module WHERE tree = ? AND path = ?", key), None
         )
+
+    def links(self, tree: str) -> dict[str, tuple[str, bytes]]:
+        """Of modules with `.BTF_ids`: the build id, and the words that the linker wrote."""
+
+        def read() -> dict[str, tuple[str, bytes]]:
+            rows = self._db.execute(
+                "SELECT path, build_id, words FROM link WHERE tree = ?", (os.fsencode(tree),)
+            )
+            return {os.fsdecode(path): (build_id, words) for path, build_id, words in rows}
+
+        return self._guard(read, {})
+
+    def remember_link(self, tree: str, path: str, link: tuple[str, bytes]) -> None:
+        """Replaces the words known of one module; one link of it is known at a time."""
+        row = (os.fsencode(tree), os.fsencode(path), *link)
+        self._guard(lambda: self._write("INSERT OR REPLACE INTO link VALUES (?,?,?,?)", row), None)
 
     def base(self, tree: str) -> BaseRecord | None:
         """The base of a tree as we last saw it."""

@@ -16,7 +16,7 @@ import fcntl
 import os
 from dataclasses import dataclass
 
-from btfd import elf, kbuild
+from btfd import elf, kbuild, resolver
 from btfd.encode import BaseInfo, Outcome, Request, encode_file
 from btfd.engine import Core, Stamp, stamp_of
 from btfd.errors import Problem, Refused
@@ -77,6 +77,7 @@ class BuildTree:
         encode_base: bool = False,
         force_base: bool = False,
         threads: int = 1,
+        resolve_btfids: str = "",
     ) -> None:
         self.root = os.path.realpath(root)
         self.base_path = os.path.join(self.root, kbuild.BASE)
@@ -86,7 +87,9 @@ class BuildTree:
         self._given_options = options
         self._force_base = force_base
         self._threads = threads
+        self._resolve_btfids = resolve_btfids
         self._records = store.modules(self.root)
+        self._links = store.links(self.root)
         self._base: BaseInfo | None = None
         self._base_stamp: Stamp | None = None
         self._looked_at: Stamp | None = None
@@ -101,7 +104,11 @@ class BuildTree:
         self.config = kbuild.read_config(self.root)
         release = kbuild.release_of(self.root)
         self.options = self._given_options or kbuild.encoder_options(self.config, release)
+        self._resolver = resolver.find(self.root, self._resolve_btfids)
         self._options_key = f"{ENCODER};{self.options.key}"
+        if (kbuild.numbers(release) or (0, 0)) >= (7, 0):
+            # Before, its ids are those that we find ourselves.
+            self._options_key += f";{self._resolver.key}"
 
     def gates(self) -> list[kbuild.Gate]:
         """What stands between this tree and module BTF."""
@@ -199,6 +206,13 @@ class BuildTree:
         )
         self._records[module] = record
         self._store.remember(self.root, module, record)
+        if outcome.link is not None and outcome.link != self._links.get(module):
+            self._links[module] = outcome.link
+            self._store.remember_link(self.root, module, outcome.link)
+
+    def earlier(self, module: str) -> tuple[str, bytes] | None:
+        """Build id and `.BTF_ids` of a module as its link was when we first saw it."""
+        return self._links.get(module)
 
     # Base
 
@@ -218,7 +232,13 @@ class BuildTree:
 
     def request(self) -> Request:
         """How to encode a module of this tree now."""
-        return Request(self.options, self.base, self._threads, force_base=self._force_base)
+        return Request(
+            self.options,
+            self.base,
+            self._threads,
+            force_base=self._force_base,
+            resolver=self._resolver,
+        )
 
     @property
     def base_unchanged(self) -> bool:

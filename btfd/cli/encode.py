@@ -12,9 +12,10 @@ import argparse
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-from btfd import config, kbuild
+from btfd import config, kbuild, resolver
 from btfd.cli import common
 from btfd.cli.output import Output
 from btfd.encode import BaseInfo, Outcome, Request, encode_file
@@ -50,8 +51,7 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     threads = max(1, settings.threads // jobs)
 
     def one(path: str) -> Outcome:
-        options, base = requests[path]
-        request = Request(options, base, threads, args.full, settings.force_base)
+        request = replace(requests[path], threads=threads)
         return encode_file(core, path, request, detached=targets.get(path))
 
     failed = 0
@@ -70,11 +70,11 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
 
 def _requests(
     args: argparse.Namespace, settings: config.Settings, core: Core, out: Output
-) -> dict[str, tuple[kbuild.EncoderOptions, BaseInfo | None]]:
-    """Options and base of every file; each base is loaded once."""
+) -> dict[str, Request]:
+    """How to encode every file; each base is loaded once."""
     bases: dict[str, BaseInfo] = {}
     options: dict[str | None, kbuild.EncoderOptions] = {}
-    requests: dict[str, tuple[kbuild.EncoderOptions, BaseInfo | None]] = {}
+    requests: dict[str, Request] = {}
     for path in args.files:
         base_path = args.base or common.find_base(path, out)
         if base_path is not None and base_path not in bases:
@@ -82,7 +82,13 @@ def _requests(
         tree = kbuild.find_tree(path) or (kbuild.find_tree(base_path) if base_path else None)
         if tree not in options:
             options[tree] = common.options_for(tree, settings, out)
-        requests[path] = (options[tree], bases[base_path] if base_path else None)
+        requests[path] = Request(
+            options[tree],
+            bases[base_path] if base_path else None,
+            full=args.full,
+            force_base=settings.force_base,
+            resolver=resolver.find(tree, settings.resolve_btfids),
+        )
     return requests
 
 

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
         encode_base=settings.encode_base,
         force_base=settings.force_base,
         threads=settings.threads,
+        resolve_btfids=settings.resolve_btfids,
     )
     daemon = Daemon(tree, core, journal, jobs=settings.threads, progress=out.progress)
     previous = {s: signal.signal(s, lambda *_: daemon.stop()) for s in _SIGNALS}

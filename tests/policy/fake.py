@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from btfd.engine import Base, Encoded, Stamp, stamp_of
+from btfd.engine import Base, Encoded, Ids, Stamp, stamp_of
 from btfd.errors import Busy, Refused, Superseded
 
 
@@ -32,12 +32,16 @@ class FakeBase:
     def size(self) -> int:
         return len(self.btf)
 
+    def to_bytes(self) -> bytes:
+        return self.btf
+
 
 @dataclass(frozen=True)
 class FakeEncoded:
     btf: bytes
     stamp: Stamp
     vermagic: str | None = None
+    ids: Ids | None = None
     types: int = 3
     full_size: int | None = None
     warnings: list[str] = field(default_factory=list)
@@ -71,6 +75,8 @@ class FakeCore:
         lang_exclude: Sequence[str],
         threads: int,
         full: bool,
+        resolve: bool = True,
+        earlier: tuple[str, bytes] | None = None,
     ) -> Encoded:
         name = os.path.basename(path)
         self.encoded[name] += 1
@@ -84,7 +90,9 @@ class FakeCore:
         btf = hashlib.sha256(seed.encode()).digest()
         return FakeEncoded(btf, stamp, self.vermagic, full_size=100 if full else None)
 
-    def install(self, path: str, btf: bytes, stamp: Stamp) -> tuple[str, Stamp]:
+    def install(
+        self, path: str, btf: bytes, stamp: Stamp, *, btf_ids: bytes | None = None
+    ) -> tuple[str, Stamp]:
         name = os.path.basename(path)
         if self.busy[name] > 0:
             self.busy[name] -= 1
@@ -98,6 +106,9 @@ class FakeCore:
 
     def write_detached(self, path: str, btf: bytes) -> None:
         _replace(path, btf)
+
+    def read_section(self, path: str, name: str) -> bytes | None:
+        return None
 
     def read_btf(self, path: str) -> bytes:
         found = _line(path, "btf")

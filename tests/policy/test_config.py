@@ -35,6 +35,7 @@ def test_the_stronger_source_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "lang_exclude": f"{system}:3",
         "encode_base": f"{home}:3",
         "force_base": "default",
+        "resolve_btfids": "default",
         "cache": f"{system}:4",
     }
 
