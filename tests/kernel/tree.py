@@ -75,24 +75,24 @@ def get() -> KernelTree:
     found = present()
     if found:
         return found
-    _check_machine()
+    check_machine("kernel tree")
     cache_dir().mkdir(parents=True, exist_ok=True)
     with (cache_dir() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return present() or _fetch()
 
 
-def _check_machine() -> None:
+def check_machine(what: str) -> None:
     for tool in ("apt-get", "apt-cache", "dpkg-deb"):
         if not shutil.which(tool):
-            raise NoTree(f"no kernel tree in {cache_dir()}, and no {tool} to fetch one")
+            raise NoTree(f"no {what} in {cache_dir()}, and no {tool} to fetch one")
     system = Path("/etc/os-release").read_text()
     if "VERSION_CODENAME=bookworm" not in system:
-        raise NoTree(f"no kernel tree in {cache_dir()}, and this is not Debian 12 to fetch one")
+        raise NoTree(f"no {what} in {cache_dir()}, and this is not Debian 12 to fetch one")
 
 
 @contextmanager
-def _private_apt() -> Iterator[tuple[Path, list[str]]]:
+def private_apt() -> Iterator[tuple[Path, list[str]]]:
     """A directory to work in and the options that make apt keep its state there."""
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache_dir()) as name:
         work = Path(name)
@@ -111,28 +111,26 @@ def _private_apt() -> Iterator[tuple[Path, list[str]]]:
         yield work, [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
 
 
-def _run(*command: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=1800
-    )
+def command(*words: str, cwd: Path | None = None) -> str:
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, timeout=1800)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
-        raise NoTree(f"{command[0]}: {last}")
+        raise NoTree(f"{words[0]}: {last}")
     return done.stdout
 
 
 def _fetch() -> KernelTree:
-    with _private_apt() as (work, options):
-        _run("apt-get", *options, "-q", "update")
-        shown = _run("apt-cache", *options, "depends", META)
+    with private_apt() as (work, options):
+        command("apt-get", *options, "-q", "update")
+        shown = command("apt-cache", *options, "depends", META)
         match = re.search(r"Depends: (linux-image-\S+-cloud-amd64)-dbg\s", shown)
         if not match:
             raise NoTree(f"apt knows no {META}")
         package = match[1]
         wanted = [f"{package}-dbg", package]
-        _run("apt-get", *options, "-q", "download", *wanted, cwd=work / "deb")
+        command("apt-get", *options, "-q", "download", *wanted, cwd=work / "deb")
         for archive in sorted((work / "deb").iterdir()):
-            _run("dpkg-deb", "-x", str(archive), str(work / "root"))
+            command("dpkg-deb", "-x", str(archive), str(work / "root"))
             archive.unlink()
         tree = _arrange(work / "root", work / "tree")
         target = cache_dir() / package.replace("linux-image-", "linux-")
