@@ -10,9 +10,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 
-from btfd.cli import dump, encode, verify, watch
 from btfd.cli.output import Output
 from btfd.engine import Core
 from btfd.errors import Problem, from_os
@@ -25,42 +24,58 @@ exit status:
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+#: Each is a module of `btfd.cli`.
+VERBS = ("watch", "encode", "dump", "verify")
+
+
+def parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The command line: the whole, or what matters when `verb` is known to be the verb."""
     top = argparse.ArgumentParser(
         prog="btfd",
         description="BTF for Linux kernel modules, live.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"btfd {_version()}")
+    top.add_argument("--version", action=_Version)
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb in (watch, encode, dump, verify):
+    for name in [verb] if verb in VERBS else VERBS:
+        module = import_module(f"btfd.cli.{name}")
         sub = verbs.add_parser(
-            verb.NAME,
-            help=verb.SUMMARY,
-            description=verb.__doc__,
+            name,
+            help=module.SUMMARY,
+            description=module.__doc__,
             epilog=_EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        verb.arguments(sub)
+        module.arguments(sub)
         sub.add_argument(
             "--json", action="store_true", help="one JSON object a line instead of text"
         )
-        sub.set_defaults(run=verb.run)
+        sub.set_defaults(run=module.run)
     return top
 
 
-def _version() -> str:
-    try:
-        return version("btfd")
-    except PackageNotFoundError:
-        return "(not installed)"
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only then: it takes as long as an encode."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="show the version")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version("btfd")
+        except PackageNotFoundError:
+            number = "(not installed)"
+        print(f"btfd {number}")
+        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None, core: Core | None = None) -> int:
     """Runs one command and gives its exit status. `core`: another than the native one."""
-    arguments = parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser(words[0] if words else None).parse_args(words)
     # A read lease that a writer breaks sends SIGIO, whose default is death.
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     out = Output(json=arguments.json)

@@ -9,7 +9,6 @@ from btfd.cli import common
 from btfd.cli.output import Output
 from btfd.engine import Core, native
 
-NAME = "dump"
 SUMMARY = "print BTF as text, C or JSON"
 
 

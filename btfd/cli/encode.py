@@ -22,7 +22,6 @@ from btfd.encode import BaseInfo, Outcome, Request, encode_file
 from btfd.engine import Core, native
 from btfd.errors import UsageProblem
 
-NAME = "encode"
 SUMMARY = "DWARF to split BTF, in place"
 
 

@@ -21,7 +21,6 @@ from btfd.journal import Event, Journal
 from btfd.store import Store, default_path
 from btfd.tree import BuildTree
 
-NAME = "watch"
 SUMMARY = "encode what is stale in a build tree, then follow changes"
 
 _COLOURS = {"failed": "red", "base-missing": "red", "deaf": "red", "encoded": "green"}
