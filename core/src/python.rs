@@ -108,6 +108,12 @@ impl From<EncodeError> for Failure {
             EncodeError::Dwarf(DwarfError::Split) => {
                 ("dwarf", Some("build without CONFIG_DEBUG_INFO_SPLIT (-gsplit-dwarf)"))
             }
+            EncodeError::Dwarf(DwarfError::TypeUnits) => {
+                ("dwarf", Some("build without -fdebug-types-section"))
+            }
+            EncodeError::Dwarf(DwarfError::Supplementary) => {
+                ("dwarf", Some("encode before dwz"))
+            }
             EncodeError::Dwarf(_) => ("dwarf", None),
             EncodeError::Ids(IdsError::Elf(error)) => return error.into(),
             EncodeError::Ids(IdsError::Malformed(_)) => ("elf", Some("link it again")),
