@@ -111,9 +111,7 @@ impl From<EncodeError> for Failure {
             EncodeError::Dwarf(DwarfError::TypeUnits) => {
                 ("dwarf", Some("build without -fdebug-types-section"))
             }
-            EncodeError::Dwarf(DwarfError::Supplementary) => {
-                ("dwarf", Some("encode before dwz"))
-            }
+            EncodeError::Dwarf(DwarfError::Supplementary) => ("dwarf", Some("encode before dwz")),
             EncodeError::Dwarf(_) => ("dwarf", None),
             EncodeError::Ids(IdsError::Elf(error)) => return error.into(),
             EncodeError::Ids(IdsError::Malformed(_)) => ("elf", Some("link it again")),
