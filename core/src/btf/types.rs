@@ -177,46 +177,14 @@ impl<'a> Type<'a> {
 
     /// Every type id in the type, in the order in which the words stand.
     pub fn for_each_id(self, mut f: impl FnMut(u32)) {
-        for_each_id_at(self.0, |at| f(self.0[at]));
+        id_positions(self.0).for_each(|at| f(self.0[at]));
     }
 
     /// Every string offset in the type: own name first, then the elements'.
     pub fn for_each_name(self, mut f: impl FnMut(u32)) {
-        for_each_name_at(self.0, |at| f(self.0[at]));
-    }
-}
-
-/// Calls `f` with the position of every type id in the words of one type.
-#[inline]
-pub fn for_each_id_at(words: &[u32], mut f: impl FnMut(usize)) {
-    let Some(kind) = Kind::from_u32(words[1] >> 24 & 0x7f) else { return };
-    let shape = kind.shape();
-    if shape.refers {
-        f(2);
-    }
-    for id in shape.fixed_ids {
-        f(3 + id);
-    }
-    if let Some(id) = shape.elem_id {
-        let mut at = 3 + shape.fixed + id;
-        while at < words.len() {
-            f(at);
-            at += shape.elem;
-        }
-    }
-}
-
-/// Calls `f` with the position of every string offset in the words of one type.
-#[inline]
-pub fn for_each_name_at(words: &[u32], mut f: impl FnMut(usize)) {
-    f(0);
-    let Some(kind) = Kind::from_u32(words[1] >> 24 & 0x7f) else { return };
-    let shape = kind.shape();
-    if let Some(name) = shape.elem_name {
-        let mut at = 3 + shape.fixed + name;
-        while at < words.len() {
-            f(at);
-            at += shape.elem;
+        f(self.name());
+        if let Some(name) = self.kind().and_then(|kind| kind.shape().elem_name) {
+            self.elements().for_each(|element| f(element[name]));
         }
     }
 }
