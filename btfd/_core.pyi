@@ -75,6 +75,9 @@ class Encoded:
     def ids(self) -> Ids | None:
         """For a relocatable file with .BTF_ids, where they were to be resolved."""
     @property
+    def btf_base(self) -> bytes | None:
+        """The distilled base that `btf` stands on, where the feature distilled_base is on."""
+    @property
     def types(self) -> int:
         """Types in the split BTF."""
     @property
@@ -119,16 +122,21 @@ def encode(
     """
 
 def install(
-    path: Path, btf: bytes, stamp: Stamp, *, btf_ids: bytes | None = None
+    path: Path,
+    btf: bytes,
+    stamp: Stamp,
+    *,
+    btf_ids: bytes | None = None,
+    base: bytes | None = None,
 ) -> tuple[str, Stamp]:
     """Puts `btf` into the ELF file `path`, which must still be the file with this stamp.
 
-    `btf_ids` replaces the content of .BTF_ids in the same step.
+    `btf_ids` replaces the content of .BTF_ids in the same step, and `base` is the distilled base
+    that comes with `btf` as .BTF.base.
 
     Returns "written", or "unchanged" where the file has these very bytes already, and the stamp
-    that the file has now. Afterwards
-    there is exactly one .BTF and no .BTF.base; a kill at any moment leaves the old file or the new
-    one. Errors: Superseded, Busy, CoreError; the file is then untouched.
+    that the file has now. Afterwards there is exactly one .BTF, and one .BTF.base or none as `base`
+    says; a kill at any moment leaves the old file or the new one. Errors: Superseded, Busy, CoreError; the file is then untouched.
     """
 
 def write_detached(path: Path, btf: bytes) -> None:
@@ -148,15 +156,37 @@ def read_section(path: Path, name: str) -> bytes | None:
 def read_btf(path: Path) -> bytes:
     """The raw BTF of an ELF file or raw file; CoreError where there is none."""
 
-def verify(btf: bytes, base: Base | None) -> list[tuple[str, bool]]:
+def read_layers(path: Path) -> tuple[bytes, bytes | None]:
+    """The raw BTF of a file, and the distilled base that it comes with (.BTF.base), if any."""
+
+def verify(
+    btf: bytes, base: Base | None, distilled: bytes | None = None
+) -> list[tuple[str, bool]]:
     """What is wrong with `btf` over this very base, one line each; empty when it would load.
 
     The flag tells whether the kernel itself refuses it; where not, it loads and is wrong all the
-    same, mostly since it was made against another base.
+    same, mostly since it was made against another base. BTF that comes with a distilled base is put
+    onto `base` first, as the kernel does when it loads the module; without `base` only the two are
+    checked.
     """
 
-def dump(btf: bytes, base: Base | None, format: str) -> str:
-    """As text: "raw" as bpftool prints it, "c" as a header, "json"."""
+def dump(btf: bytes, base: Base | None, format: str, distilled: bytes | None = None) -> str:
+    """As text: "raw" as bpftool prints it, "c" as a header, "json".
+
+    BTF that comes with a distilled base is shown over that, or relocated where `base` is given.
+    """
+
+def distill(layers: Sequence[bytes], split: bytes) -> tuple[bytes, bytes]:
+    """The part of the layers below that `split` needs, and `split` on top of that."""
+
+def relocate(split: bytes, distilled: bytes, base: Base) -> bytes:
+    """Puts `split`, which stands on a distilled base, onto `base`; CoreError where it does not fit."""
+
+def permute(layers: Sequence[bytes], btf: bytes, ids: Sequence[int]) -> bytes:
+    """Renumbers the types of the top layer: one new id for each, first 0 for void if it stands alone."""
+
+def sort_by_name(layers: Sequence[bytes], btf: bytes) -> bytes:
+    """Renumbers the types of the top layer by name, nameless ones first, ties by old id."""
 
 def dedup(layers: Sequence[bytes], split: bytes) -> bytes:
     """Deduplicates `split` over the layers below, lowest first."""

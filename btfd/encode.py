@@ -126,10 +126,11 @@ def _encode(
     earlier: tuple[str, bytes] | None,
 ) -> Outcome:
     base = request.base
+    features, left_out = usable(request, detached)
     made = core.encode(
         path,
         base.base if base else None,
-        request.options.features,
+        features,
         lang_exclude=request.options.lang_exclude,
         threads=request.threads,
         full=request.full,
@@ -151,10 +152,25 @@ def _encode(
     if detached is not None:
         status = _write_detached(core, detached, done.btf)
     else:
-        word, stamp = core.install(path, done.btf, made.stamp, btf_ids=done.words)
+        word, stamp = core.install(path, done.btf, made.stamp, btf_ids=done.words, base=made.btf_base)
         status = "encoded" if word == "written" else "unchanged"
     stages["install"] = (time.perf_counter() - settled) * 1000
-    return _done(path, status, made, done, stamp, stages, detached)
+    return _done(path, status, made, done, stamp, stages, left_out, detached)
+
+
+def usable(request: Request, detached: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The features that make sense for one file, and a warning for each that does not."""
+    features = request.options.features
+    if "distilled_base" not in features:
+        return features, ()
+    if detached is not None:
+        why = "a raw file has no place for .BTF.base"
+    elif request.base is None:
+        why = "there is no base to distil"
+    else:
+        return features, ()
+    rest = tuple(name for name in features if name != "distilled_base")
+    return rest, (f"distilled_base is left out: {why}",)
 
 
 def _done(
@@ -164,6 +180,7 @@ def _done(
     done: Settled,
     stamp: Stamp | None,
     stages: dict[str, float],
+    warnings: tuple[str, ...],
     target: str | None,
 ) -> Outcome:
     return Outcome(
@@ -175,7 +192,7 @@ def _done(
         stamp=stamp,
         input=made.stamp,
         stages=stages,
-        warnings=(*made.warnings, *done.warnings),
+        warnings=(*warnings, *made.warnings, *done.warnings),
         target=target,
         link=_link(made),
     )

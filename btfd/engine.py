@@ -66,6 +66,8 @@ class Encoded(Protocol):
     @property
     def ids(self) -> Ids | None: ...
     @property
+    def btf_base(self) -> bytes | None: ...
+    @property
     def types(self) -> int: ...
     @property
     def full_size(self) -> int | None: ...
@@ -106,11 +108,17 @@ class Core(Protocol):
         ...
 
     def install(
-        self, path: str, btf: bytes, stamp: Stamp, *, btf_ids: bytes | None = None
+        self,
+        path: str,
+        btf: bytes,
+        stamp: Stamp,
+        *,
+        btf_ids: bytes | None = None,
+        base: bytes | None = None,
     ) -> tuple[str, Stamp]:
         """BTF (and words) into the file of this stamp: "written" or "unchanged", and its new stamp.
 
-        Also raises `Superseded` and `Busy`.
+        `base` is the distilled base that goes with it. Also raises `Superseded` and `Busy`.
         """
         ...
 
@@ -126,12 +134,18 @@ class Core(Protocol):
         """The raw BTF of a file."""
         ...
 
-    def verify(self, btf: bytes, base: Base | None) -> list[tuple[str, bool]]:
+    def read_layers(self, path: str) -> tuple[bytes, bytes | None]:
+        """The raw BTF of a file, and the distilled base that it comes with, if any."""
+        ...
+
+    def verify(
+        self, btf: bytes, base: Base | None, distilled: bytes | None = None
+    ) -> list[tuple[str, bool]]:
         """What the kernel would object to; empty when it would accept."""
         ...
 
-    def dump(self, btf: bytes, base: Base | None, form: str) -> str:
-        """As text: raw, c or json."""
+    def dump(self, btf: bytes, base: Base | None, form: str, distilled: bytes | None = None) -> str:
+        """As text: raw, c or json; over the distilled base, or relocated onto `base`."""
         ...
 
 
@@ -184,10 +198,16 @@ class Native:
             )
 
     def install(
-        self, path: str, btf: bytes, stamp: Stamp, *, btf_ids: bytes | None = None
+        self,
+        path: str,
+        btf: bytes,
+        stamp: Stamp,
+        *,
+        btf_ids: bytes | None = None,
+        base: bytes | None = None,
     ) -> tuple[str, Stamp]:
         with self._translate(path):
-            return self._core.install(os.fsencode(path), btf, stamp, btf_ids=btf_ids)
+            return self._core.install(os.fsencode(path), btf, stamp, btf_ids=btf_ids, base=base)
 
     def read_section(self, path: str, name: str) -> bytes | None:
         with self._translate(path):
@@ -201,13 +221,19 @@ class Native:
         with self._translate(path):
             return self._core.read_btf(os.fsencode(path))
 
-    def verify(self, btf: bytes, base: Base | None) -> list[tuple[str, bool]]:
-        with self._translate():
-            return self._core.verify(btf, _own(base))
+    def read_layers(self, path: str) -> tuple[bytes, bytes | None]:
+        with self._translate(path):
+            return self._core.read_layers(os.fsencode(path))
 
-    def dump(self, btf: bytes, base: Base | None, form: str) -> str:
+    def verify(
+        self, btf: bytes, base: Base | None, distilled: bytes | None = None
+    ) -> list[tuple[str, bool]]:
         with self._translate():
-            return self._core.dump(btf, _own(base), form)
+            return self._core.verify(btf, _own(base), distilled)
+
+    def dump(self, btf: bytes, base: Base | None, form: str, distilled: bytes | None = None) -> str:
+        with self._translate():
+            return self._core.dump(btf, _own(base), form, distilled)
 
 
 def _own(base: Base | None) -> "_core.Base | None":

@@ -129,9 +129,11 @@ def _run(core: Core, path: str, made: Encoded, ids: Ids, base: Base, program: st
         _copy(path, copy, made.stamp)
         fresh = stamp_of(copy)
         assert fresh is not None
-        core.install(copy, made.btf, fresh, btf_ids=ids.pristine)
+        core.install(copy, made.btf, fresh, btf_ids=ids.pristine, base=made.btf_base)
+        # A distilled base takes the place of the base: ids are relative to it.
+        below = base.to_bytes() if made.btf_base is None else made.btf_base
         with open(raw_base, "wb") as f:
-            f.write(base.to_bytes())
+            f.write(below)
         if _detaches(program, stamp_of(program)):
             raw = os.path.join(folder, "module.btf")
             with open(raw, "wb") as f:

@@ -1,6 +1,7 @@
 """Says whether the kernel would accept the BTF of a file over this very base; if not, why.
 
 The kernel itself does not check that a module's BTF belongs to its vmlinux; this does more than it.
+A module that brings a distilled base (.BTF.base) is put onto the base first, as the kernel does it.
 """
 
 import argparse
@@ -20,9 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     core = core or native()
     base_path = args.base or common.find_base(args.file, out)
-    btf = core.read_btf(args.file)
+    btf, distilled = core.read_layers(args.file)
     base = core.load_base(base_path) if base_path else None
-    objections = core.verify(btf, base)
+    objections = core.verify(btf, base, distilled)
     out.object(
         {
             "path": args.file,

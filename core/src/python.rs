@@ -3,9 +3,9 @@
 //! Bytes in, bytes out. Everything that takes time runs without the GIL, and a panic in it becomes
 //! a `CoreError` like any other failure.
 
-use crate::btf::dump::{self as print, Format};
+mod layers;
+
 use crate::btf::find::find as find_type;
-use crate::btf::verify as check;
 use crate::btf::{Btf, BtfError, Endian, Kind};
 use crate::dedup::{self as engine, DedupError};
 use crate::dwarf::{DwarfError, language};
@@ -312,6 +312,7 @@ impl From<encoder::Ids> for Ids {
 struct Encoded {
     bytes: Vec<u8>,
     ids: Option<encoder::Ids>,
+    base: Option<Vec<u8>>,
     #[pyo3(get)]
     types: usize,
     #[pyo3(get)]
@@ -338,6 +339,11 @@ impl Encoded {
     #[getter]
     fn ids(&self) -> Option<Ids> {
         self.ids.clone().map(Ids::from)
+    }
+
+    #[getter]
+    fn btf_base<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.base.as_ref().map(|base| PyBytes::new(py, base))
     }
 }
 
@@ -399,6 +405,7 @@ fn encode(
             _ => None,
         };
         let ms = |d: Duration| d.as_secs_f64() * 1e3;
+        let (bytes, base) = (made.to_bytes(), made.base.as_ref().map(Btf::to_bytes));
         let stages = &made.stages;
         // Few modules have ids.
         let resolving = made.ids.as_ref().map(|_| ("ids", ms(stages.ids)));
@@ -419,24 +426,30 @@ fn encode(
             .into_iter()
             .chain(resolving)
             .collect(),
-            bytes: made.btf.to_bytes(),
+            bytes,
+            base,
         })
     })
 }
 
 #[pyfunction]
-#[pyo3(signature = (path, btf, stamp, *, btf_ids=None))]
+#[pyo3(signature = (path, btf, stamp, *, btf_ids=None, base=None))]
 fn install(
     py: Python<'_>,
     path: &Bound<'_, PyAny>,
     btf: PyBackedBytes,
     stamp: RawStamp,
     btf_ids: Option<PyBackedBytes>,
+    base: Option<PyBackedBytes>,
 ) -> PyResult<(&'static str, RawStamp)> {
     let path = path_of(path)?;
     detached(py, || {
-        let mut edits =
-            vec![Edit::Put { name: ".BTF", data: &btf }, Edit::Remove { name: ".BTF.base" }];
+        // One without the other could not be read.
+        let below = match &base {
+            Some(base) => Edit::Put { name: ".BTF.base", data: base },
+            None => Edit::Remove { name: ".BTF.base" },
+        };
+        let mut edits = vec![Edit::Put { name: ".BTF", data: &btf }, below];
         if let Some(data) = btf_ids.as_deref() {
             edits.push(Edit::Replace { name: ".BTF_ids", data });
         }
@@ -496,35 +509,6 @@ fn read_btf<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'p
     let path = path_of(path)?;
     let (bytes, _) = detached(py, || raw_btf(&path))?;
     Ok(PyBytes::new(py, &bytes))
-}
-
-#[pyfunction]
-fn verify(
-    py: Python<'_>,
-    btf: PyBackedBytes,
-    base: Option<&Bound<'_, Base>>,
-) -> PyResult<Vec<(String, bool)>> {
-    let base = base.map(|b| b.get().base.clone());
-    detached(py, || {
-        let problems = check::verify(&btf, base.as_ref().map(|b| b.btf()));
-        Ok(problems.iter().map(|p| (p.to_string(), p.refused)).collect())
-    })
-}
-
-#[pyfunction]
-fn dump(
-    py: Python<'_>,
-    btf: PyBackedBytes,
-    base: Option<&Bound<'_, Base>>,
-    format: &str,
-) -> PyResult<String> {
-    let unknown = || PyValueError::new_err(format!("{format:?} is not a format"));
-    let format = Format::from_name(format).ok_or_else(unknown)?;
-    let base = base.map(|b| b.get().base.clone());
-    detached(py, || {
-        let base = base.as_ref().map(|b| b.btf());
-        Ok(print::dump(&Btf::parse(&btf, base)?, base, format)?)
-    })
 }
 
 #[pyfunction]
@@ -594,9 +578,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(read_section, m)?)?;
     m.add_function(wrap_pyfunction!(resolve_ids, m)?)?;
     m.add_function(wrap_pyfunction!(read_btf, m)?)?;
-    m.add_function(wrap_pyfunction!(dump, m)?)?;
-    m.add_function(wrap_pyfunction!(verify, m)?)?;
     m.add_function(wrap_pyfunction!(dedup, m)?)?;
     m.add_function(wrap_pyfunction!(find, m)?)?;
-    m.add_function(wrap_pyfunction!(parse, m)?)
+    m.add_function(wrap_pyfunction!(parse, m)?)?;
+    layers::add_to(m)
 }

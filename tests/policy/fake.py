@@ -1,7 +1,8 @@
 """A core in memory for tests of policy: same contract, no DWARF.
 
 A "module" is a text file: `src <words>` is what its DWARF says, an optional second line `btf <hex>`
-its .BTF. Its BTF over a base is a hash of both. A "vmlinux" is a file with a line `btf <hex>`.
+its .BTF, and a third `base <hex>` its .BTF.base. Its BTF over a base is a hash of both. A "vmlinux"
+is a file with a line `btf <hex>`.
 """
 
 import hashlib
@@ -42,6 +43,7 @@ class FakeEncoded:
     stamp: Stamp
     vermagic: str | None = None
     ids: Ids | None = None
+    btf_base: bytes | None = None
     types: int = 3
     full_size: int | None = None
     warnings: list[str] = field(default_factory=list)
@@ -88,10 +90,19 @@ class FakeCore:
             raise Refused("no DWARF", kind="dwarf", hint="build with debug information", path=path)
         seed = f"{source}|{base.digest if base else ''}|{','.join(features)}"
         btf = hashlib.sha256(seed.encode()).digest()
-        return FakeEncoded(btf, stamp, self.vermagic, full_size=100 if full else None)
+        below = b"distilled" if "distilled_base" in features else None
+        return FakeEncoded(
+            btf, stamp, self.vermagic, btf_base=below, full_size=100 if full else None
+        )
 
     def install(
-        self, path: str, btf: bytes, stamp: Stamp, *, btf_ids: bytes | None = None
+        self,
+        path: str,
+        btf: bytes,
+        stamp: Stamp,
+        *,
+        btf_ids: bytes | None = None,
+        base: bytes | None = None,
     ) -> tuple[str, Stamp]:
         name = os.path.basename(path)
         if self.busy[name] > 0:
@@ -99,9 +110,12 @@ class FakeCore:
             raise Busy("somebody is writing it")
         if stamp_of(path) != stamp:
             raise Superseded("a newer link is there")
-        if _line(path, "btf") == btf.hex():
+        below = None if base is None else base.hex()
+        if (_line(path, "btf"), _line(path, "base")) == (btf.hex(), below):
             return "unchanged", stamp
         text = f"src {_line(path, 'src')}\nbtf {btf.hex()}\n"
+        if below is not None:
+            text += f"base {below}\n"
         return "written", _replace(path, text.encode())
 
     def write_detached(self, path: str, btf: bytes) -> None:
@@ -116,11 +130,18 @@ class FakeCore:
             raise Refused("no .BTF", kind="elf", path=path)
         return bytes.fromhex(found)
 
-    def verify(self, btf: bytes, base: Base | None) -> list[tuple[str, bool]]:
+    def read_layers(self, path: str) -> tuple[bytes, bytes | None]:
+        below = _line(path, "base")
+        return self.read_btf(path), None if below is None else bytes.fromhex(below)
+
+    def verify(
+        self, btf: bytes, base: Base | None, distilled: bytes | None = None
+    ) -> list[tuple[str, bool]]:
         return [("type 7: invalid name", True)] if btf.startswith(b"\xbd") else []
 
-    def dump(self, btf: bytes, base: Base | None, form: str) -> str:
-        return f"{form} {btf.hex()} over {base.digest[:6] if base else None}"
+    def dump(self, btf: bytes, base: Base | None, form: str, distilled: bytes | None = None) -> str:
+        below = (distilled or b"").decode()
+        return f"{form} {btf.hex()} over {below}{base.digest[:6] if base else None}"
 
 
 def _line(path: str, key: str) -> str | None:

@@ -43,10 +43,16 @@ class IdsCore(FakeCore):
         return FakeEncoded(made.btf, made.stamp, self.vermagic, ids if more["resolve"] else None)
 
     def install(
-        self, path: str, btf: bytes, stamp: Stamp, *, btf_ids: bytes | None = None
+        self,
+        path: str,
+        btf: bytes,
+        stamp: Stamp,
+        *,
+        btf_ids: bytes | None = None,
+        base: bytes | None = None,
     ) -> tuple[str, Stamp]:
         self.installed.append(btf_ids)
-        return super().install(path, btf, stamp)
+        return super().install(path, btf, stamp, base=base)
 
     def read_section(self, path: str, name: str) -> bytes | None:
         assert name == ".BTF_ids"

@@ -120,13 +120,14 @@ impl<'base> File<'base> {
         known: &FunctionTable,
         vars: &Rules<'_>,
         features: &Features,
-    ) -> (Btf, Vec<String>) {
+    ) -> Result<(Btf, Vec<String>), EncodeError> {
         let first_id = self.btf.first_id;
         let types = &mut self.btf.types;
         let strings = &mut self.strings;
-        functions::emit(self.functions, known, features, types, first_id, |s| strings.intern(s));
+        functions::emit(self.functions, known, features, types, first_id, |s| strings.intern(s))
+            .map_err(EncodeError::Content)?;
         vars.emit(self.sections, types, |s| strings.intern(s));
         self.btf.strings = self.strings.into_bytes();
-        (self.btf, self.notes.into_lines())
+        Ok((self.btf, self.notes.into_lines()))
     }
 }

@@ -23,6 +23,12 @@ pub struct Features {
     pub decl_tag_kfuncs: bool,
     /// Variables of all sections.
     pub global_var: bool,
+    /// The address space of kfuncs' arena pointers, as type tags.
+    pub attributes: bool,
+    /// Split BTF stands on the part of the base that it needs, which comes with it.
+    pub distilled_base: bool,
+    /// Stand-alone BTF describes the layout of all kinds.
+    pub layout: bool,
     /// CUs in these languages contribute nothing.
     pub lang_exclude: Vec<DwLang>,
 }
@@ -43,6 +49,9 @@ impl Features {
             "consistent_func" => &mut self.consistent_func,
             "decl_tag_kfuncs" => &mut self.decl_tag_kfuncs,
             "global_var" => &mut self.global_var,
+            "attributes" => &mut self.attributes,
+            "distilled_base" => &mut self.distilled_base,
+            "layout" => &mut self.layout,
             "optimized_func" | "reproducible_build" => return true,
             _ => return false,
         };

@@ -19,6 +19,11 @@ use std::hash::BuildHasher;
 const MAX_CHAIN: usize = 10_000;
 /// Flag of a kfunc that may be called without spilling registers.
 const KF_FASTCALL: u32 = 1 << 12;
+/// Flags of a kfunc whose result, first or second argument points into an arena.
+const KF_ARENA: [(u32, Option<usize>); 3] =
+    [(1 << 13, None), (1 << 14, Some(0)), (1 << 15, Some(1))];
+/// The type tag of what lies in an arena.
+const ARENA: &[u8] = b"address_space(1)";
 
 /// The functions of a symbol table by base name: what stands before the first dot.
 #[derive(Debug, Default)]
@@ -114,7 +119,8 @@ fn is_ambiguous(values: impl Iterator<Item = u64>) -> bool {
 
 /// Chooses among the functions found and emits them in order of their names.
 ///
-/// `first_id` is the id of the first of `types`; `intern` gives string offsets.
+/// `first_id` is the id of the first of `types`; `intern` gives string offsets. Errors where a kfunc
+/// is not what its flags say.
 pub(super) fn emit(
     mut found: Vec<Function>,
     known: &FunctionTable,
@@ -122,7 +128,7 @@ pub(super) fn emit(
     types: &mut Types,
     first_id: u32,
     mut intern: impl FnMut(&[u8]) -> u32,
-) {
+) -> Result<(), String> {
     found.sort_by_key(|f| f.symbol); // stable: of one name, the first CU's comes first
     let mut rest = &mut found[..];
     while !rest.is_empty() {
@@ -133,7 +139,12 @@ pub(super) fn emit(
         if features.consistent_func && (entry.ambiguous || unreliable(states, types, first_id)) {
             continue;
         }
-        let function = &states[0];
+        let function = &mut states[0];
+        if let Some(flags) = entry.kfunc.filter(|_| features.attributes) {
+            tag_arena(function, flags, types, first_id, &mut intern).map_err(|what| {
+                format!("kfunc {}: {what}", String::from_utf8_lossy(&entry.name))
+            })?;
+        }
         let next = |types: &Types| first_id + types.len() as u32;
         let proto = next(types);
         let count = function.params.len() as u32;
@@ -157,6 +168,41 @@ pub(super) fn emit(
             tag(value, component);
         }
     }
+    Ok(())
+}
+
+/// Lets the pointers of a kfunc that are said to be of an arena point to tagged types.
+fn tag_arena(
+    function: &mut Function,
+    flags: u32,
+    types: &mut Types,
+    first_id: u32,
+    mut intern: impl FnMut(&[u8]) -> u32,
+) -> Result<(), String> {
+    for (_, place) in KF_ARENA.iter().filter(|(flag, _)| flags & flag != 0) {
+        let (slot, what) = match *place {
+            None => (Some(&mut function.ret), "its result".to_string()),
+            Some(at) => {
+                (function.params.get_mut(at).map(|p| &mut p.ty), format!("argument {}", at + 1))
+            }
+        };
+        let Some(slot) = slot else {
+            return Err(format!("its flags call {what} an arena pointer, but it has none"));
+        };
+        let pointee = slot
+            .checked_sub(first_id)
+            .map(|index| types.get(index as usize))
+            .filter(|ty| ty.kind() == Some(Kind::Ptr))
+            .map(|ty| ty.size_or_type());
+        let Some(pointee) = pointee else {
+            return Err(format!("its flags call {what} an arena pointer, but it is no pointer"));
+        };
+        let tagged = first_id + types.len() as u32;
+        types.push(&[intern(ARENA), info(Kind::TypeTag, 0, true), pointee]);
+        types.push(&[0, info(Kind::Ptr, 0, false), tagged]);
+        *slot = tagged + 1;
+    }
+    Ok(())
 }
 
 /// Whether the descriptions of one function leave doubt about how it is called.

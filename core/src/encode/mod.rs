@@ -16,6 +16,7 @@ pub use features::Features;
 pub use functions::FunctionTable;
 pub use ids::{Ids, IdsWish, resolve_ids};
 
+use crate::btf::distill::{DistillError, distill};
 use crate::btf::{Btf, Endian};
 use crate::dedup::{self, Base, DedupError};
 use crate::dwarf::{self, Debug, DwarfError};
@@ -44,6 +45,9 @@ pub enum EncodeError {
     /// Its `.BTF_ids`.
     #[error(transparent)]
     Ids(#[from] IdsError),
+    /// What it needs of the base.
+    #[error("no distilled base: {0}")]
+    Distill(#[from] DistillError),
     /// Functions cannot be told from stale ones.
     #[error("it has no symbol table (no .symtab section)")]
     NoSymbols,
@@ -114,7 +118,7 @@ pub struct Stages {
     pub dwarf: Duration,
     /// Appending CUs, choosing functions and variables.
     pub append: Duration,
-    /// Deduplication.
+    /// Deduplication, and the distilled base.
     pub dedup: Duration,
     /// Resolving `.BTF_ids`.
     pub ids: Duration,
@@ -125,12 +129,22 @@ pub struct Stages {
 pub struct Encoded {
     /// The types, ready to be written.
     pub btf: Btf,
+    /// The distilled base that they stand on, where that was asked for.
+    pub base: Option<Btf>,
     /// What was left out or replaced, one line each.
     pub warnings: Vec<String>,
     /// The words of `.BTF_ids`, where the file has some and they were asked for.
     pub ids: Option<Ids>,
     /// Where the time went.
     pub stages: Stages,
+    layout: bool,
+}
+
+impl Encoded {
+    /// The bytes of `.BTF`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        if self.layout { self.btf.to_bytes_with_layout() } else { self.btf.to_bytes() }
+    }
 }
 
 /// Turns the DWARF of `image` into BTF over `base`, or stand-alone.
@@ -193,17 +207,27 @@ pub fn encode(
         }
         lap(&mut stages.append);
     }
-    let (mut btf, mut warnings) = file.finish(&known, &vars, features);
+    let (mut btf, mut warnings) = file.finish(&known, &vars, features)?;
     if groups.is_empty() {
         warnings.push("nothing to encode: all of its CUs are in languages left out".into());
     }
     lap(&mut stages.append);
     dedup::dedup(base, &mut btf)?;
+    let (btf, distilled) = match base {
+        Some(base) if features.distilled_base => {
+            let made = distill(&btf, base.btf())?;
+            (made.split, Some(made.base))
+        }
+        _ => (btf, None),
+    };
     lap(&mut stages.dedup);
+    // A module's own base is what the ids of its BTF are relative to.
+    let lower = distilled.as_ref().or(lower);
     let ids = match ids.filter(|_| wish.resolve) {
         Some(ids) => ids.resolve(lower, &btf, &mut warnings)?,
         None => None,
     };
     lap(&mut stages.ids);
-    Ok(Encoded { btf, warnings, ids, stages })
+    let layout = features.layout && base.is_none();
+    Ok(Encoded { btf, base: distilled, warnings, ids, stages, layout })
 }

@@ -38,6 +38,8 @@ pub fn verify_distilled(btf: &[u8], distilled: &[u8], base: Option<&Btf>) -> Vec
             refused: true,
         })),
     }
+    // What ends the load comes first.
+    problems.sort_by_key(|p| !p.refused);
     problems
 }
 
