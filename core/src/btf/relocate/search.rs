@@ -121,9 +121,12 @@ impl<'a> Search<'a> {
                 _ => true,
             };
             for &index in indexes {
+                let found = &mut found[index];
                 match self.fits(index, kind, ty, by_size) {
-                    Ok(()) => found[index].add(id),
-                    Err(miss) => found[index].miss(id, miss),
+                    Ok(()) => found.add(id),
+                    // The kernel forgets what is embedded as soon as something fits.
+                    Err(Miss::Embedded) if found.id() > 0 => found.add(id),
+                    Err(miss) => found.miss(id, miss),
                 }
             }
         }

@@ -136,6 +136,33 @@ fn size_counts_for_what_is_embedded() {
 }
 
 #[test]
+fn a_forward_beside_the_definition_counts_only_before_it() {
+    let mut m = Maker::new();
+    m.composite(Kind::Struct, "s", 8, &[]);
+    let distilled = m.btf;
+    let mut m = Maker::on(&distilled);
+    m.composite(Kind::Struct, "own", 8, &[("s", 1, 0, 0)]);
+    let embeds = m.btf;
+    let mut m = Maker::on(&distilled);
+    m.refer(Kind::Ptr, "", 1);
+    let points = m.btf;
+    let base = |order: [Kind; 2]| {
+        let mut m = Maker::new();
+        for kind in order {
+            m.add(kind, "s", 0, if kind == Kind::Fwd { 0 } else { 8 }, &[]);
+        }
+        m.btf
+    };
+    let several = "[1] struct s: the base has several that fit: [1] and [2]";
+    let first = base([Kind::Fwd, Kind::Struct]);
+    assert!(relocate(&embeds, &distilled, &first).is_ok());
+    assert_eq!(refused(&points, &distilled, &first), [several]);
+    let second = base([Kind::Struct, Kind::Fwd]);
+    assert_eq!(refused(&embeds, &distilled, &second), [several]);
+    assert_eq!(refused(&points, &distilled, &second), [several]);
+}
+
+#[test]
 fn kinds_are_compared_as_the_kernel_does() {
     // (distilled kind and flag, base kind and flag, fits)
     use Kind::{Enum64, Float, Fwd, Int, Struct, Union};
