@@ -29,6 +29,8 @@ pub struct Section {
     /// Address: from the file, or in a relocatable file the one that libdw would assign, so that
     /// a variable's address tells its section.
     pub address: u64,
+    /// `sh_addralign`.
+    pub align: u64,
     /// Offset in the file.
     pub offset: u64,
     /// Bytes in the file (in memory for `SHT_NOBITS`).
@@ -128,7 +130,7 @@ impl Image {
             sections,
         };
         if image.relocatable {
-            image.lay_out();
+            lay_out(&mut image.sections);
         }
         Ok(image)
     }
@@ -261,19 +263,34 @@ impl Image {
             }
         }
     }
+}
 
-    /// Gives the allocated sections of a relocatable file addresses that do not overlap.
-    fn lay_out(&mut self) {
-        let mut end = LAYOUT_START;
-        for section in &mut self.sections {
-            let align = section.address; // parked here by `headers`
-            section.address = 0;
-            if section.flags.0 & elf::SHF_ALLOC.0 != 0 {
-                let aligned = end.checked_next_multiple_of(align.max(1)).unwrap_or(end);
-                section.address = aligned;
-                end = aligned.saturating_add(section.size);
+/// Gives the allocated sections of a relocatable file the addresses that libdw gives them.
+///
+/// They follow each other, but one that has an address in the file may keep it: some linkers leave
+/// such in the output of `ld -r`. It may then overlap others, and a variable in it seems to lie in
+/// the first of them; pahole says so too.
+fn lay_out(sections: &mut [Section]) {
+    let (mut start, mut end) = (LAYOUT_START, LAYOUT_START);
+    // The lowest address that the file has, once it has one for the first section.
+    let mut lowest = None;
+    let mut first = true;
+    for section in sections.iter_mut().filter(|s| s.flags.0 & elf::SHF_ALLOC.0 != 0) {
+        let next = end.checked_next_multiple_of(section.align.max(1)).unwrap_or(end);
+        if section.address == 0 || lowest.is_none() && end > start && end != next {
+            section.address = next;
+            if end == start {
+                start = next;
             }
+            end = next.saturating_add(section.size);
+        } else {
+            let own_end = section.address.saturating_add(section.size);
+            if first {
+                (lowest, end) = (Some(section.address), own_end);
+            }
+            end = end.max(own_end);
         }
+        first = false;
     }
 }
 
@@ -306,8 +323,7 @@ struct Head {
     kind: elf::FileType,
 }
 
-/// Reads header and section table of one class. A relocatable file's sections have no address;
-/// their alignment stands there until they are laid out.
+/// Reads header and section table of one class.
 fn headers<'data, Elf, R>(data: R, len: u64) -> Result<(Head, Vec<Section>)>
 where
     Elf: FileHeader<Endian = Endianness>,
@@ -341,14 +357,13 @@ where
         .enumerate()
         .map(|(index, s)| {
             let name = sections.section_name(endian, s).unwrap_or_default().to_vec();
-            let address =
-                if kind == elf::ET_REL { s.sh_addralign(endian) } else { s.sh_addr(endian) };
             Section {
                 index,
                 name,
                 kind: s.sh_type(endian),
                 flags: s.sh_flags(endian),
-                address: address.into(),
+                address: s.sh_addr(endian).into(),
+                align: s.sh_addralign(endian).into(),
                 offset: s.sh_offset(endian).into(),
                 size: s.sh_size(endian).into(),
                 link: s.sh_link(endian),
@@ -357,4 +372,44 @@ where
         })
         .collect();
     Ok((head, list))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Addresses given to sections of (address in the file, alignment, size).
+    fn laid_out(sections: &[(u64, u64, u64)]) -> Vec<u64> {
+        let mut sections: Vec<Section> = sections
+            .iter()
+            .map(|&(address, align, size)| Section {
+                index: 0,
+                name: Vec::new(),
+                kind: elf::SHT_PROGBITS,
+                flags: elf::SHF_ALLOC,
+                address,
+                align,
+                offset: 0,
+                size,
+                link: 0,
+                info: 0,
+            })
+            .collect();
+        lay_out(&mut sections);
+        sections.iter().map(|s| s.address).collect()
+    }
+
+    #[test]
+    fn sections_follow_each_other() {
+        assert_eq!(laid_out(&[(0, 1, 3), (0, 16, 8), (0, 0, 1)]), [0x10000, 0x10010, 0x10018]);
+    }
+
+    #[test]
+    fn addresses_of_the_file_are_kept_where_libdw_keeps_them() {
+        // Nothing to align: kept. Something to align: not kept.
+        assert_eq!(laid_out(&[(0, 1, 16), (0xc0, 16, 8), (0, 8, 1)]), [0x10000, 0xc0, 0x10010]);
+        assert_eq!(laid_out(&[(0, 1, 3), (0xc0, 16, 8), (0, 8, 1)]), [0x10000, 0x10010, 0x10018]);
+        // A file that begins with one has its own layout.
+        assert_eq!(laid_out(&[(0x40, 8, 3), (0xc0, 16, 8), (0, 8, 1)]), [0x40, 0xc0, 0xc8]);
+    }
 }
