@@ -194,8 +194,12 @@ def test_arena_pointers_of_kfuncs_are_tagged(tmp_path: Path) -> None:
     assert [in_arena(i) for i in prototype(made, "reserve")] == [True, False, False, False]
     assert [in_arena(i) for i in prototype(made, "release")] == [False, True, True]
     assert [in_arena(i) for i in prototype(made, "plain")] == [False, False]
-    for without in (TAGS, [*TAGS[:2], "attributes"], [*TAGS[1:], "attributes"]):
+    for without in (TAGS, [*TAGS[:2], "attributes"]):
         assert not Btf(_core.encode(source, None, list(without)).btf).named("TYPE_TAG", SPACE)
+    # Declaration tags are another matter.
+    made = Btf(_core.encode(source, None, [*TAGS[1:], "attributes"]).btf)
+    assert in_arena(prototype(made, "reserve")[0])
+    assert not made.named("DECL_TAG", "bpf_kfunc")
 
 
 def test_a_kfunc_that_is_not_what_its_flags_say(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ pub struct Features {
     pub enum64: bool,
     /// Leave out functions whose prototype or registers cannot be relied on.
     pub consistent_func: bool,
-    /// Tag kfuncs.
+    /// Tag kfuncs; the tags themselves need `decl_tag` as well.
     pub decl_tag_kfuncs: bool,
     /// Variables of all sections.
     pub global_var: bool,
-    /// The address space of kfuncs' arena pointers, as type tags.
+    /// The address space of kfuncs' arena pointers, as type tags; needs `decl_tag_kfuncs` as well.
     pub attributes: bool,
     /// Split BTF stands on the part of the base that it needs, which comes with it.
     pub distilled_base: bool,

@@ -84,7 +84,7 @@ impl FunctionTable {
             index.insert_unique(hash(&entry.name), i as u32, |&i| hash(&entries[i as usize].name));
         }
         let mut table = FunctionTable { entries, index };
-        if features.decl_tag_kfuncs && features.decl_tag {
+        if features.decl_tag_kfuncs {
             table.mark_kfuncs(kfuncs);
         }
         table
@@ -158,7 +158,7 @@ pub(super) fn emit(
         let mut tag = |value, component: i32| {
             types.push(&[value, info(Kind::DeclTag, 0, false), id, component as u32]);
         };
-        if let Some(flags) = entry.kfunc {
+        if let Some(flags) = entry.kfunc.filter(|_| features.decl_tag) {
             tag(intern(b"bpf_kfunc"), -1);
             if flags & KF_FASTCALL != 0 {
                 tag(intern(b"bpf_fastcall"), -1);

@@ -65,8 +65,7 @@ impl Source {
         features: &Features,
         wish: &IdsWish,
     ) -> Result<Option<Source>, EncodeError> {
-        let tags = features.decl_tag && features.decl_tag_kfuncs;
-        if !(tags || wish.resolve && image.relocatable) {
+        if !(features.decl_tag_kfuncs || wish.resolve && image.relocatable) {
             return Ok(None);
         }
         let Some(ids) = BtfIds::read(image, symbols)? else { return Ok(None) };
