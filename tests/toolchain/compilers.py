@@ -96,7 +96,7 @@ class Compiler:
     def assemble(self, source: Path, out: Path, **symbols: int) -> Path:
         """Assembles a source that includes dwarf.inc."""
         symbols |= {"BIG": int(self.machine.big_endian), "ADDRESS": self.machine.address}
-        defines = [f"-Wa,--defsym,{name}={value}" for name, value in symbols.items()]
+        defines = [f"-Wa,-defsym,{name}={value}" for name, value in symbols.items()]
         must(*self.command(), f"-Wa,-I,{SOURCES}", *defines, "-c", "-o", out, source)
         return out
 

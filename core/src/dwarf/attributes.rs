@@ -44,10 +44,7 @@ impl<'d> Attributes<'d> {
         let mut a = Attributes::default();
         for step in unit.abbreviations.steps(plan) {
             if step.field == Field::Skip {
-                match step.size {
-                    Some(size) => cursor.skip(size as usize)?,
-                    None => drop(unit.read(step, cursor)?),
-                }
+                unit.pass(step, cursor)?;
                 continue;
             }
             let raw = unit.read(step, cursor)?;
@@ -87,10 +84,7 @@ impl<'d> Attributes<'d> {
     #[inline]
     pub fn skip(unit: &Unit<'d>, plan: &Plan, cursor: &mut Cursor<'d>) -> gimli::Result<()> {
         for step in unit.abbreviations.skips(plan) {
-            match step.size {
-                Some(size) => cursor.skip(size as usize)?,
-                None => drop(unit.read(step, cursor)?),
-            }
+            unit.pass(step, cursor)?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ mod attributes;
 mod bytes;
 mod cu;
 mod emit;
+mod entries;
 mod layout;
 mod offsets;
 mod resolve;
@@ -21,6 +22,7 @@ mod unit;
 mod walk;
 
 pub use cu::{Cu, DeclTag, FILE_INT, Function, Param, Substitute, Variable};
+pub use entries::{Entry, Value};
 pub use unit::{Debug, Group, LoadError, language};
 pub use walk::read;
 

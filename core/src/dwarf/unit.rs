@@ -20,15 +20,15 @@ pub(super) type Slice<'d> = EndianSlice<'d, RunTimeEndian>;
 /// The debug sections of one file, relocated and decompressed.
 #[derive(Debug, Default)]
 pub struct Debug {
-    big_endian: bool,
-    info: Vec<u8>,
-    abbrev: Vec<u8>,
-    str: Vec<u8>,
-    line_str: Vec<u8>,
-    str_offsets: Vec<u8>,
-    addr: Vec<u8>,
-    loc: Vec<u8>,
-    loclists: Vec<u8>,
+    pub(super) big_endian: bool,
+    pub(super) info: Vec<u8>,
+    pub(super) abbrev: Vec<u8>,
+    pub(super) str: Vec<u8>,
+    pub(super) line_str: Vec<u8>,
+    pub(super) str_offsets: Vec<u8>,
+    pub(super) addr: Vec<u8>,
+    pub(super) loc: Vec<u8>,
+    pub(super) loclists: Vec<u8>,
     /// The linker's note says whether CUs refer to each other.
     lto_note: bool,
 }
@@ -137,7 +137,7 @@ impl Debug {
 
     /// The units in DWARF order, grouped; units in one of the `excluded` languages are left out.
     pub fn groups(&self, excluded: &[DwLang]) -> Result<Vec<Group<'_>>> {
-        let endian = if self.big_endian { RunTimeEndian::Big } else { RunTimeEndian::Little };
+        let endian = self.endian();
         let slice = |bytes| EndianSlice::new(bytes, endian);
         let sections = Sections {
             info: &self.info,
@@ -286,7 +286,10 @@ impl<'d> Unit<'d> {
         }
         let mut values = Vec::new();
         for step in unit.abbreviations.steps(root) {
-            values.push((step.field, unit.read(step, &mut cursor)?));
+            match step.field {
+                Field::Skip => unit.pass(step, &mut cursor)?,
+                field => values.push((field, unit.read(step, &mut cursor)?)),
+            }
         }
         for (field, raw) in &values {
             let base = || usize::try_from(raw.number).unwrap_or(usize::MAX);
@@ -311,7 +314,16 @@ impl<'d> Unit<'d> {
         Cursor::at(&self.sections.info[..end], self.root)
     }
 
-    /// Reads the value of one attribute.
+    /// Passes over a step, which may stand for several attributes: the form is that of the first.
+    #[inline]
+    pub fn pass(&self, step: &Step, cursor: &mut Cursor<'d>) -> gimli::Result<()> {
+        match step.size {
+            Some(size) => cursor.skip(size as usize),
+            None => self.read(step, cursor).map(drop),
+        }
+    }
+
+    /// Reads the value of one attribute, which is one that matters or of no fixed size.
     #[inline]
     pub fn read(&self, step: &Step, cursor: &mut Cursor<'d>) -> gimli::Result<Raw<'d>> {
         let Some(size) = step.size else { return self.read_variable(step, cursor) };

@@ -55,6 +55,8 @@ third:	.4byte 3
 	abbrev 33, TAG_variable, 0, AT_location, FORM_exprloc, AT_external, FORM_implicit_const, 1, AT_type, FORM_ref4, AT_name, FORM_string
 	/* everything else there is, in a DIE and attributes that nobody knows */
 	abbrev 34, TAG_user, 1, AT_user, FORM_block, AT_user + 1, FORM_block1, AT_user + 2, FORM_block2, AT_user + 3, FORM_block4, AT_user + 4, FORM_data16, AT_user + 5, FORM_addrx, AT_user + 6, FORM_addrx2, AT_user + 7, FORM_addrx4, AT_user + 8, FORM_rnglistx, AT_user + 9, FORM_loclistx, AT_user + 10, FORM_addr, AT_user + 11, FORM_indirect, AT_user + 12, FORM_ref_addr, AT_user + 13, FORM_strx, AT_user + 14, FORM_sec_offset, AT_user + 15, FORM_exprloc, AT_user + 16, FORM_implicit_const, 0x7f, AT_user + 17, FORM_string
+	/* read by nobody, and its length is that of all three */
+	abbrev 35, TAG_user, 0, AT_user, FORM_implicit_const, 1, AT_user + 1, FORM_data1, AT_user + 2, FORM_data2
 	abbrev 0x1234, TAG_typedef, 0, AT_name, FORM_string, AT_user, FORM_addrx4, AT_type, FORM_ref4
 	.byte 0
 
@@ -229,6 +231,9 @@ third:	.4byte 3
 	.uleb128 1
 	.byte OP_stack_value
 	.asciz "end"
+	die 35
+	.byte 0
+	.2byte 0
 	die 2			/* not seen: nobody knows what its parent is */
 	.byte 0, ATE_unsigned
 	end
