@@ -5,7 +5,6 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code)]
 mod common;
 
 use btfd_core::dwarf::{Debug, Entry, Value};
