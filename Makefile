@@ -52,8 +52,8 @@ lint: $(VENV)/.installed
 	cargo clippy $(CARGO_FLAGS) --all-targets --features python -- -D warnings
 
 format: $(VENV)/.installed
-	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 	cargo fmt --manifest-path core/Cargo.toml
 
 conformance: $(VENV)/.installed

@@ -152,7 +152,9 @@ def _encode(
     if detached is not None:
         status = _write_detached(core, detached, done.btf)
     else:
-        word, stamp = core.install(path, done.btf, made.stamp, btf_ids=done.words, base=made.btf_base)
+        word, stamp = core.install(
+            path, done.btf, made.stamp, btf_ids=done.words, base=made.btf_base
+        )
         status = "encoded" if word == "written" else "unchanged"
     stages["install"] = (time.perf_counter() - settled) * 1000
     return _done(path, status, made, done, stamp, stages, left_out, detached)
