@@ -45,7 +45,7 @@ int plain(void *p) { return !p; }
     ".type __BTF_ID__func__" #name "__1, STT_OBJECT\\n" \\
     ".size __BTF_ID__func__" #name "__1, 4\\n" \\
     "__BTF_ID__func__" #name "__1: .long 0\\n.long " #flags "\\n"
-asm(".pushsection .BTF_ids, \\"a\\"\\n" SET ": .long 3, 1\\n"
+asm(".pushsection .BTF_ids, \\"a\\"\\n" SET ": .long 0, 1\\n"
     FUNC(plain, PLAIN) FUNC(release, 0xc000) FUNC(reserve, 0x2000)
     ".size " SET ", . - " SET "\\n.popsection\\n");
 """
@@ -150,6 +150,25 @@ def test_where_a_distilled_base_is_left_out(tmp_path: Path, base: Path) -> None:
     done = btfd("encode", alone, "--btf-features", "+distilled_base")
     assert done.returncode == 0
     assert "distilled_base is left out: there is no base to distil" in done.stderr
+
+
+def test_ids_are_relative_to_the_distilled_base(tmp_path: Path, base: Path) -> None:
+    module = compiled(tmp_path / "k.ko", KFUNCS, "-DPLAIN=0x100")
+    flags = {"plain": 0x100, "release": 0xC000, "reserve": 0x2000}
+    for more in ("+distilled_base", "default", "+distilled_base,attributes"):
+        if "attributes" in more:
+            module = compiled(tmp_path / "k.ko", KFUNCS, "-DPLAIN=0x4000")
+            flags["plain"] = 0x4000
+        for _ in range(2):
+            assert encode(module, base, "--btf-features", more) == ""
+            elf = Elf.read(module)
+            below = Btf(elf.contents(".BTF.base") or base.read_bytes())
+            assert (elf.find(".BTF.base") is not None) == ("distilled" in more)
+            split = Btf(elf.contents(".BTF") or b"", below)
+            count, kind, *pairs = struct.unpack("<8I", elf.contents(".BTF_ids") or b"")
+            found = {split[i].name: flag for i, flag in zip(pairs[::2], pairs[1::2], strict=True)}
+            assert (count, kind, found) == (3, 1, flags)
+            assert pairs[::2] == sorted(pairs[::2])
 
 
 def test_layout_describes_every_kind_and_only_in_a_base(tmp_path: Path, base: Path) -> None:
