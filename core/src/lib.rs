@@ -16,6 +16,8 @@ pub mod dedup;
 pub mod dwarf;
 pub mod elf;
 pub mod encode;
+pub mod features;
+pub mod target;
 
 #[cfg(feature = "python")]
 mod python;

@@ -10,7 +10,7 @@ use super::resolve::{Bitfield, Pending};
 use super::{DwarfError, Result};
 use crate::btf::kind::Kind;
 use crate::btf::types::{MAX_VLEN, info};
-use crate::encode::Features;
+use crate::features::Features;
 use gimli::DwAte;
 use gimli::constants as dw;
 

@@ -69,5 +69,8 @@ impl DwarfError {
     }
 }
 
+/// Tells the number of a function that the symbol table has, by its name.
+pub type Known<'a> = &'a (dyn Fn(&[u8]) -> Option<u32> + Sync);
+
 /// Result of reading DWARF.
 pub type Result<T> = std::result::Result<T, DwarfError>;

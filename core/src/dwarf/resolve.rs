@@ -1,5 +1,6 @@
 //! After the pass: references become type ids, functions get what their abstract instances know.
 
+use super::Known;
 use super::cu::{Cu, DeclTag, FILE_INT, Function, Param, Substitute, Text, Variable};
 use super::emit::{Atomic, IS_ID};
 use super::layout;
@@ -8,7 +9,7 @@ use super::{DwarfError, Result};
 use crate::btf::types::{KFLAG, map_ids};
 use crate::btf::{Endian, Kind};
 use crate::dwarf::attributes::Attributes;
-use crate::encode::{FunctionTable, Target};
+use crate::target::Target;
 
 /// What the pass over the DIEs leaves to be done when all offsets are known.
 #[derive(Default)]
@@ -126,7 +127,7 @@ pub(super) fn finish<'d>(
     mut cu: Cu<'d>,
     mut offsets: OffsetMap,
     mut pending: Pending<'d>,
-    known: &FunctionTable,
+    known: Known<'_>,
     target: Target,
 ) -> Result<Cu<'d>> {
     offsets.seal();
@@ -246,12 +247,7 @@ fn place(cu: &mut Cu<'_>, b: &Bitfield, target: Target) -> Result<()> {
     Ok(())
 }
 
-fn functions<'d>(
-    cu: &mut Cu<'d>,
-    pending: &mut Pending<'d>,
-    known: &FunctionTable,
-    target: Target,
-) {
+fn functions<'d>(cu: &mut Cu<'d>, pending: &mut Pending<'d>, known: Known<'_>, target: Target) {
     let Pending { functions, params, completed, .. } = pending;
     let find = |functions: &[RawFunction<'d>], offset: u32| {
         functions.binary_search_by_key(&offset, |f| f.offset).ok()
@@ -294,7 +290,7 @@ fn functions<'d>(
         if own().any(|p| p.name.is_none()) {
             continue;
         }
-        let Some(symbol) = known.find(name.bytes()) else { continue };
+        let Some(symbol) = known(name.bytes()) else { continue };
         let types = &cu.types;
         let unexpected_reg =
             own().any(|p| p.unexpected) && !own().any(|p| layout::is_struct(types, p.ty));

@@ -4,6 +4,7 @@
 //! the order in which pahole numbers them. References are kept as DIE offsets and resolved when
 //! the pass is over. The nesting of DIEs is a stack on the heap: input cannot deepen any recursion.
 
+use super::Known;
 use super::abbreviations::Plan;
 use super::attributes::{self, Attributes};
 use super::cu::{Cu, Names, Text};
@@ -13,7 +14,8 @@ use super::resolve::{self, Pending};
 use super::unit::{Group, Unit};
 use super::{DwarfError, Result};
 use crate::btf::kind::Kind;
-use crate::encode::{Features, FunctionTable, Target};
+use crate::features::Features;
+use crate::target::Target;
 use gimli::constants as dw;
 use gimli::{DwTag, Error};
 
@@ -52,7 +54,7 @@ enum TagOn {
 /// `functions` are those that the symbol table has; `target` tells the calling convention.
 pub fn read<'d>(
     group: &Group<'d>,
-    functions: &FunctionTable,
+    functions: Known<'_>,
     target: Target,
     features: &Features,
 ) -> Result<Cu<'d>> {
@@ -69,7 +71,7 @@ pub fn read<'d>(
 
 fn read_units<'d>(
     group: &Group<'d>,
-    functions: &FunctionTable,
+    functions: Known<'_>,
     target: Target,
     features: &Features,
 ) -> Result<Cu<'d>> {
