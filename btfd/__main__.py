@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from btfd import __version__
 from btfd.cli.output import Output
 from btfd.engine import Core
 from btfd.errors import Problem, from_os
@@ -25,7 +26,7 @@ exit status:
 
 
 #: Each is a module of `btfd.cli`.
-VERBS = ("watch", "encode", "dump", "verify")
+VERBS = ("run", "watch", "encode", "dump", "verify")
 
 
 def parser(verb: str | None = None) -> argparse.ArgumentParser:
@@ -36,7 +37,7 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action=_Version)
+    top.add_argument("--version", action="version", version=f"btfd {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in [verb] if verb in VERBS else VERBS:
         module = import_module(f"btfd.cli.{name}")
@@ -53,23 +54,6 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
         )
         sub.set_defaults(run=module.run)
     return top
-
-
-class _Version(argparse.Action):
-    """Prints the version, which is looked up only then: it takes as long as an encode."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="show the version")
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            number = version("btfd")
-        except PackageNotFoundError:
-            number = "(not installed)"
-        print(f"btfd {number}")
-        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None, core: Core | None = None) -> int:

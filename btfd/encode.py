@@ -21,7 +21,7 @@ from btfd.kbuild import EncoderOptions
 from btfd.resolver import Resolver, Settled
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class BaseInfo:
     """A base with what is known about it outside its BTF."""
 

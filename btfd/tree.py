@@ -17,6 +17,7 @@ import os
 from dataclasses import dataclass
 
 from btfd import elf, kbuild, resolver
+from btfd.bases import Bases
 from btfd.encode import BaseInfo, Outcome, Request, encode_file
 from btfd.engine import Core, Stamp, stamp_of
 from btfd.errors import Problem, Refused
@@ -78,11 +79,13 @@ class BuildTree:
         force_base: bool = False,
         threads: int = 1,
         resolve_btfids: str = "",
+        bases: Bases | None = None,
     ) -> None:
         self.root = os.path.realpath(root)
         self.base_path = os.path.join(self.root, kbuild.BASE)
         self.encode_base = encode_base
         self._core = core
+        self._bases = bases or Bases(core)
         self._store = store
         self._given_options = options
         self._force_base = force_base
@@ -286,7 +289,7 @@ class BuildTree:
 
     def _load_or_make(self) -> BaseInfo:
         try:
-            base = self._core.load_base(self.base_path)
+            return self._bases.load(self.base_path)
         except Refused:
             if not (self.encode_base and self.base_can_be_made()):
                 raise
@@ -295,8 +298,7 @@ class BuildTree:
             )
             if not made.good:
                 raise Problem(made.reason or made.status, hint=made.hint) from None
-            base = self._core.load_base(self.base_path)
-        return BaseInfo(self.base_path, base, elf.kernel_release(self.base_path))
+            return self._bases.load(self.base_path)
 
     def base_can_be_made(self) -> bool:
         """Whether vmlinux has DWARF and no BTF.
