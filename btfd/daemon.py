@@ -31,8 +31,10 @@ from btfd.watch import Appeared, Changed, Lost, Watcher
 
 #: A look at root and vmlinux even without events.
 TICK = 30.0
-#: Where inotify cannot serve (watch limit, root gone), the tree is looked at this often.
+#: Where inotify cannot serve (watch limit, root gone, network), the tree is looked at this often,
+#: but looking may take no more than this share of the time.
 POLL = 2.0
+POLL_SHARE = 0.05
 #: vmlinux gets .BTF_ids and tables up to 0.3 s after its .BTF; its bytes must be at rest.
 BASE_SETTLE = 0.3
 #: Pauses between rescans: three at once, then doubling from the first to the last.
@@ -90,6 +92,9 @@ class Daemon:
         self._rescan_due: float | None = None
         self._rescans = 0
         self._last_rescan = float("-inf")
+        self._poll_pause = POLL
+        self._polled: str | None = None
+        self._next_ping = float("-inf")
         self._failed: set[str] = set()
         self._finished = 0
         self._ignored: set[str] = set()
@@ -139,15 +144,18 @@ class Daemon:
             self._take_results(now, once)
             self._heal(now)
             self._dispatch(pool, now)
-            if self.watcher is not None and self.watcher.dead is not None:
-                self.journal.record("deaf", self.tree.root, reason=self.watcher.dead)
+            if self.watcher is not None and not self.watcher.alive:
+                reason = self.watcher.dead or "the reader ended"
+                self.journal.record("deaf", self.tree.root, reason=reason)
                 return 1
             if once and self.scheduler.idle and self._base_due is None:
                 break
             if once and not self._base_ready and self._base_due is None:
                 break
-            if ping is not None:
-                self._notifier.alive()
+            if ping is not None and now >= self._next_ping:
+                self._next_ping = now + ping
+                if self.watcher is None or self.watcher.hears():
+                    self._notifier.alive()
             self.wake.wait(self._sleep(time.monotonic(), ping))
         self._drain(once)
         failures = self._failed | self._known_failures() if once else set()
@@ -159,10 +167,10 @@ class Daemon:
         return 1 if once and (failures or self.tree.barren or not self._base_ready) else 0
 
     def _sleep(self, now: float, ping: float | None) -> float:
-        limit = POLL if self._must_poll() else TICK
-        if ping is not None:
-            limit = min(limit, ping)
+        limit = self._poll_pause if self._must_poll() else TICK
         times = [self._base_due, self._rescan_due]
+        if ping is not None:
+            times.append(self._next_ping)
         if self._base_ready and self.scheduler.running < self._jobs:
             times.append(self.scheduler.next_due())
         return min([limit, *(max(0.0, t - now) for t in times if t is not None)])
@@ -170,23 +178,30 @@ class Daemon:
     # What happened
 
     def _start_watching(self) -> None:
-        try:
-            self.watcher = Watcher(self.tree.root, interesting, self.wake.set)
-        except OSError as e:
-            self.journal.record(
-                "degraded",
-                self.tree.root,
-                reason=f"no inotify: {e.strerror}; the tree is polled every {POLL:g} s",
-                hint="raise fs.inotify.max_user_instances",
-            )
-            return
+        self.watcher = Watcher(self.tree.root, interesting, self.wake.set)
         self.watcher.start()
+        self._judge_watching()
 
     def _must_poll(self) -> bool:
         """Whether inotify cannot serve; a run with `once` follows nothing at all."""
-        if not self._following:
-            return False
-        return self.watcher is None or self.watcher.limited or not self.watcher.rooted
+        return self.watcher is not None and self.watcher.polled is not None
+
+    def _judge_watching(self) -> None:
+        """Says when events stop being enough, and when they are enough again."""
+        assert self.watcher is not None
+        reason = self.watcher.polled
+        if reason == self._polled:
+            return
+        if reason is None:
+            self.journal.record("healed", self.tree.root, reason=self._polled)
+        else:
+            self.journal.record(
+                "degraded",
+                self.tree.root,
+                reason=f"{reason}; the tree is polled",
+                hint=self.watcher.advice(),
+            )
+        self._polled = reason
 
     def _take_events(self, now: float) -> None:
         if self.watcher is None:
@@ -198,7 +213,7 @@ class Daemon:
                 case Appeared(path):
                     self._look_below(path, now)
                 case Lost(reason, path):
-                    self.journal.record("lost", path, reason=reason, hint=_hint(reason))
+                    self.journal.record("lost", path, reason=reason)
                     self._want_rescan(now)
 
     def _changed(self, path: str, now: float) -> None:
@@ -242,7 +257,7 @@ class Daemon:
         self._rescan_due = now + pause
 
     def _heal(self, now: float) -> None:
-        if self._must_poll() and now - self._last_rescan >= POLL:
+        if self._must_poll() and now - self._last_rescan >= self._poll_pause:
             self._rescan_due = now
         if self.watcher is not None:
             self.watcher.check_root()
@@ -251,9 +266,11 @@ class Daemon:
             self._last_rescan = now
             if self.watcher is not None:
                 self.watcher.rewatch()
+                self._judge_watching()
             self.tree.reread_config()
             self._look_at_base(scan=False)
             self._scan("rescan")
+            self._poll_pause = max(POLL, (time.monotonic() - now) / POLL_SHARE)
         elif self._base_due is not None and self._base_due <= now:
             self._look_at_base()
         elif self._base_due is None and not self.tree.base_unchanged:
@@ -407,9 +424,3 @@ class Daemon:
 
     def _known_failures(self) -> set[str]:
         return {m for m in self.tree.modules() if self.tree.failure(m) is not None}
-
-
-def _hint(reason: str) -> str | None:
-    if "limit" in reason:
-        return f"sysctl fs.inotify.max_user_watches=1048576; until then polled every {POLL:g} s"
-    return None

@@ -1,10 +1,16 @@
-"""Filesystem to events: `Changed`, `Appeared`, `Lost`.
+"""Filesystem to events: `Changed`, `Appeared`, `Lost`, `Synced`.
 
 Contract: an event carries no decision. `Changed(path)`: a file of interest was closed after
 writing, renamed, or is gone; or a directory went away with all below it. `Appeared(path)`: a new
 directory is watched now, and what it holds must be looked at. `Lost(reason, path)`: events may be
-missing; everything below `path` must be looked at by stat (and `rewatch` called first). The watcher
-never drops its watches because of a loss, and says so when it dies: `alive`.
+missing; everything below `path` must be looked at by stat (and `rewatch` called first).
+`Synced(token)`: everything that happened before `sync(token)` was called has been told. The watcher
+never drops its watches because of a loss, and says so when it dies: `alive`. Where events alone
+cannot be trusted, `polled` says why, and the consumer has to look at the tree now and then: no
+descriptor or not enough watches, a root that is gone, a file system whose files others write.
+
+The barrier of `sync` needs no file: the end of a watch is an event too, queued in its turn. A watch
+is put on /dev/null and taken off again; when its IN_IGNORED is read, all before it has been read.
 
 Only watchdog's lowest layer is used, `watchdog.observers.inotify_c.InotifyFD`. The stock Observer
 goes deaf in silence on a kernel tree: its mask makes readers feed it, its queue loses nine of ten
@@ -13,10 +19,11 @@ events in a storm, and its handler is never told. The private parts used here ar
 and `_inotify_fd`; a contract test covers them, and the version is pinned.
 
 Cost: one inotify descriptor a tree, one watch (1 KiB of kernel memory) a directory, one thread;
-about 7 us of CPU an event of the write side, nothing for readers. Pending events are kept once
-each, so that a slow consumer costs no memory beyond the number of files.
+about 7 us of CPU an event of the write side, nothing for readers, nothing when idle. Pending events
+are kept once each, so that a slow consumer costs no memory beyond the number of files.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -30,8 +37,12 @@ from watchdog.observers.inotify_c import (
     InotifyFD,
     Mask,
     WatchDescriptor,
+    inotify_add_watch,
     inotify_rm_watch,
 )
+
+from btfd import limits
+from btfd.mounts import Mounts
 
 #: The write side only. OPEN, ACCESS, CLOSE_NOWRITE and MODIFY are 98 % of a build's events.
 MASK = Mask(
@@ -46,6 +57,7 @@ MASK = Mask(
     | InotifyConstants.IN_DONT_FOLLOW
     | InotifyConstants.IN_EXCL_UNLINK
 )
+LIMIT_REACHED = "the limit of inotify watches is reached"
 #: Directories that hold no build results, by name anywhere and by name in the root.
 SKIP = frozenset({b".git"})
 SKIP_PREFIX = b".tmp_"
@@ -62,6 +74,9 @@ _WRITTEN = (
 )
 _ARRIVED = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO
 _LIMITS = (errno.ENOSPC, errno.ENOMEM)
+#: Where barriers are put: no directory, so never watched otherwise, and there in any sandbox.
+_BARRIER = os.fsencode(os.devnull)
+_BARRIER_MASK = Mask(InotifyConstants.IN_MOVE_SELF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +101,14 @@ class Lost:
     path: str
 
 
-WatchEvent = Changed | Appeared | Lost
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What happened before `sync(token)` has been told."""
+
+    token: str
+
+
+WatchEvent = Changed | Appeared | Lost | Synced
 
 
 class _Reader(InotifyFD):
@@ -103,6 +125,12 @@ class _Reader(InotifyFD):
         fd = super()._create_inotify_fd()
         os.set_inheritable(fd, False)
         return fd
+
+    def read_events(self, *, event_buffer_size: int = 1 << 16) -> list[InotifyEvent]:
+        events = super().read_events(event_buffer_size=event_buffer_size)
+        if not events and not self._closed:
+            os.fstat(self._inotify_fd)  # a lost descriptor reads as empty, for ever
+        return events
 
     def handle_event(self, event: InotifyEvent) -> None:
         if event.is_ignored:
@@ -128,10 +156,21 @@ class _Reader(InotifyFD):
             return wd
 
     def unwatch(self, wd: WatchDescriptor) -> None:
-        """Ends a watch; IN_IGNORED follows."""
+        """Ends a watch; IN_IGNORED follows. Where it had ended, that may have been swallowed."""
         with self._lock:
-            if not self._closed:
-                inotify_rm_watch(self._inotify_fd, wd)
+            if not self._closed and inotify_rm_watch(self._inotify_fd, wd) == -1:
+                self._watch_for_wd.pop(wd, None)
+
+    def barrier(self) -> int:
+        """A watch that ends at once; its IN_IGNORED comes after all that is queued. OSError."""
+        with self._lock:
+            if self._closed:
+                raise OSError(errno.EBADF, "closed")
+            wd = inotify_add_watch(self._inotify_fd, _BARRIER, _BARRIER_MASK)
+            if wd == -1:
+                raise OSError(errno.ENOSPC, "no watch for a barrier")
+            inotify_rm_watch(self._inotify_fd, wd)
+            return wd
 
 
 class Watcher:
@@ -144,6 +183,7 @@ class Watcher:
         self._root = os.fsencode(self.root)
         self._interesting = interesting
         self._wake = wake
+        self._told: list[WatchEvent] = []
         self._pending: dict[WatchEvent, None] = {}
         self._pending_lock = threading.Lock()
         # Tables of the reader and of whoever calls `rewatch`; one lock for both.
@@ -151,36 +191,74 @@ class Watcher:
         self._path_of: dict[int, bytes] = {}
         self._wd_of: dict[bytes, int] = {}
         self._retired: set[int] = set()
+        self._barriers: dict[int, Callable[[], None]] = {}
         self._root_id: tuple[int, int] | None = None
+        self._mounts = Mounts(self._root)
+        self._no_descriptor: str | None = None
+        self._heard = True
         self.limited = False
         """The watch limit was hit: some directories are not watched."""
         self.dead: str | None = None
         """Why the reader ended, if it did."""
-        self._reader = _Reader(self._handle, self._reader_died)
+        self._reader: _Reader | None = None
 
     # Life
 
     def start(self) -> None:
         """Watches the whole tree. About 0.3 s for 5,000 directories."""
-        self._reader.start()
         self.rewatch()
 
     def stop(self) -> None:
         """Ends the thread and closes the descriptor."""
-        self._reader.stop()
-        if self._reader.is_alive():
-            self._reader.join(5)
+        if self._reader is not None:
+            self._reader.stop()
+            if self._reader.is_alive():
+                self._reader.join(5)
+        self._mounts.close()
 
     @property
     def alive(self) -> bool:
-        """Whether events can still arrive."""
-        return self.dead is None and self._reader.is_alive()
+        """Whether the reader has not ended. There may be none: see `polled`."""
+        return self.dead is None and (self._reader is None or self._reader.is_alive())
+
+    def hears(self) -> bool:
+        """Whether what was asked at the last call has come back; asks again.
+
+        For a dead man's switch: call it at intervals that are long beside a reader's delay.
+        """
+        heard = self.alive and self._heard
+        if heard and self._reader is not None:
+            self._heard = False
+            if not self._put_barrier(self._heartbeat):
+                self._heard = True  # no watch to be had: `polled` tells
+        return heard
 
     @property
     def rooted(self) -> bool:
         """Whether the root is watched. Where not, its return will give no event."""
         with self._tables:
             return self._root_id is not None and self._root in self._wd_of
+
+    @property
+    def polled(self) -> str | None:
+        """Why events alone cannot be trusted; None where they can."""
+        if self._no_descriptor is not None:
+            return self._no_descriptor
+        if self.limited:
+            return LIMIT_REACHED
+        if self._mounts.deaf is not None:
+            return self._mounts.deaf
+        return None if self.rooted else "the root of the tree is not watched"
+
+    def advice(self) -> str | None:
+        """What would make events trustworthy again, where something can be done. Walks the tree."""
+        if self._no_descriptor is not None:
+            return limits.enough_instances()
+        if self.limited:
+            return limits.enough_watches(self._count() - self.directories)
+        if self._mounts.deaf is not None:
+            return "keep the build tree on a local file system"
+        return None
 
     @property
     def directories(self) -> int:
@@ -191,36 +269,91 @@ class Watcher:
     # The consumer's side
 
     def take(self) -> list[WatchEvent]:
-        """All events that are waiting, oldest first, each once."""
+        """All events that are waiting, oldest first, each once between two barriers."""
         with self._pending_lock:
-            taken = list(self._pending)
+            taken = [*self._told, *self._pending]
+            self._told.clear()
             self._pending.clear()
         return taken
 
+    def sync(self, token: str) -> None:
+        """`Synced(token)` will come when everything that has happened by now has been told.
+
+        Where events alone cannot be trusted, a look at the whole tree is asked for first.
+        """
+
+        def told() -> None:
+            self._post_synced(token)
+
+        if self.polled is not None or not self.alive or not self._put_barrier(told):
+            self._post(Appeared(self.root))
+            told()
+
     def rewatch(self) -> None:
         """Watches every directory again; those that are watched already stay as they are."""
+        if self._reader is None and not self._open():
+            return
         with self._tables:
             self._root_id = _identity(self._root)
+            self._mounts.look()
             gone = [p for p in self._wd_of if not os.path.isdir(p)]
         for path in gone:
             self._drop(path)
         if self._adopt(self._root):
             self.limited = False
+        with self._tables:
+            retired = set(self._retired)
+        # An overflow may have swallowed the end of some; nothing of them comes after this.
+        if retired:
+            self._put_barrier(lambda: self._retired.difference_update(retired))
 
     def check_root(self) -> bool:
         """Whether the root is still the directory that is watched; posts `Lost` when it came back.
 
-        One stat. Call it now and then: a root that was moved away or unmounted and made again
-        gives no event.
+        One stat and one poll. Call it now and then: a root that was moved away or unmounted and
+        made again gives no event, and neither does a file system that is mounted over.
         """
         now = _identity(self._root)
         with self._tables:
-            watched = self._root in self._wd_of and now == self._root_id
-        if now is not None and not watched:
+            known = now == self._root_id
+        if now is not None and not known and self._reader is not None:
             self._post(Lost("the tree's root is a new directory", self.root))
+        if self._mounts.changed():
+            self._post(Lost("a file system was mounted or unmounted", self.root))
         return now is not None
 
     # The reader's side
+
+    def _open(self) -> bool:
+        try:
+            self._reader = _Reader(self._handle, self._reader_died)
+        except OSError as e:
+            self._no_descriptor = f"no inotify descriptor: {e.strerror}"
+            return False
+        self._no_descriptor = None
+        self._reader.start()
+        return True
+
+    def _put_barrier(self, passed: Callable[[], None]) -> bool:
+        """Calls `passed` from the reader when it has read all that is queued now."""
+        reader = self._reader
+        assert reader is not None
+        with self._tables:  # the reader shall not be faster than this entry
+            try:
+                self._barriers[reader.barrier()] = passed
+            except OSError:
+                return False
+        return True
+
+    def _heartbeat(self) -> None:
+        self._heard = True
+
+    def _post_synced(self, token: str) -> None:
+        """What was told before stays before: a later mention must not move it behind."""
+        with self._pending_lock:
+            self._told += [*self._pending, Synced(token)]
+            self._pending.clear()
+        self._wake()
 
     def _post(self, event: WatchEvent) -> None:
         with self._pending_lock:
@@ -238,9 +371,18 @@ class Watcher:
     def _handle(self, event: InotifyEvent) -> None:
         if event.is_queue_overflow:
             self._post(Lost("the kernel's event queue overflowed", self.root))
+            with self._tables:  # their ends may be among what was dropped
+                waiting = list(self._barriers.values())
+                self._barriers.clear()
+            for call in waiting:
+                call()
             return
         mask = event.mask
         with self._tables:
+            passed = self._barriers.pop(event.wd, None)
+            if passed is not None:
+                passed()
+                return
             folder = self._path_of.get(event.wd)
             if event.is_ignored:
                 self._retired.discard(event.wd)
@@ -307,14 +449,16 @@ class Watcher:
                 if e.errno in _LIMITS:
                     if not self.limited:
                         self.limited = True
-                        self._post(Lost("the limit of inotify watches is reached", self.root))
+                        self._post(Lost(LIMIT_REACHED, self.root))
                     return False
                 # Gone again, or not ours to read: the next event or rescan will tell.
         return True
 
     def _watch(self, path: bytes) -> None:
+        reader = self._reader
+        assert reader is not None
         with self._tables:
-            wd = self._reader.watch(path)
+            wd = reader.watch(path)
             old = self._path_of.get(wd)
             if old is not None and old != path:
                 self._wd_of.pop(old, None)
@@ -322,8 +466,7 @@ class Watcher:
             if before is not None and before != wd:
                 # Another directory has this name now; the old one reports elsewhere or is gone.
                 self._path_of.pop(before, None)
-                self._retired.add(before)
-                self._reader.unwatch(WatchDescriptor(before))
+                self._retire(before)
             self._path_of[wd] = path
             self._wd_of[path] = wd
 
@@ -348,8 +491,23 @@ class Watcher:
             for path in leaving:
                 wd = self._wd_of.pop(path)
                 self._path_of.pop(wd, None)
-                self._retired.add(wd)
-                self._reader.unwatch(WatchDescriptor(wd))
+                self._retire(wd)
+
+    def _retire(self, wd: int) -> None:
+        """Ends a watch. What is queued of it still comes."""
+        assert self._reader is not None
+        self._retired.add(wd)
+        self._reader.unwatch(WatchDescriptor(wd))
+
+    def _count(self) -> int:
+        """Directories that should be watched."""
+        stack, count = [self._root], 0
+        while stack:
+            path = stack.pop()
+            with contextlib.suppress(OSError):
+                stack.extend(self._subdirectories(path))
+                count += 1
+        return count
 
 
 def _identity(path: bytes) -> tuple[int, int] | None:

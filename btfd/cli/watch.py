@@ -24,7 +24,7 @@ from btfd.tree import BuildTree
 SUMMARY = "encode what is stale in a build tree, then follow changes"
 
 _COLOURS = {"failed": "red", "base-missing": "red", "deaf": "red", "encoded": "green"}
-_QUIET = frozenset({"lost", "degraded", "gate", "ignored", "skipped"})
+_QUIET = frozenset({"lost", "degraded", "healed", "gate", "ignored", "skipped"})
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,8 @@ import pytest
 from watchdog.observers import inotify_c
 
 from btfd.daemon import interesting
-from btfd.watch import Appeared, Changed, Lost, Watcher, WatchEvent
+from btfd.mounts import Mounts, parse, why_deaf
+from btfd.watch import Appeared, Changed, Lost, Synced, Watcher, WatchEvent
 
 PATIENCE = 120.0
 
@@ -57,6 +58,10 @@ class Log:
         names = {str(p) for p in paths}
         self.wait(lambda: names <= self.seen)
 
+    def synced(self, token: str) -> None:
+        self.watcher.sync(token)
+        self.wait(lambda: Synced(token) in self.events)
+
     def lost(self) -> list[str]:
         return [e.reason for e in self.events if isinstance(e, Lost)]
 
@@ -91,6 +96,8 @@ def test_the_private_parts_of_watchdog_are_as_we_know_them() -> None:
     assert list(inspect.signature(fd._remove_watch).parameters) == ["self", "wd"]
     assert list(inspect.signature(fd.handle_event).parameters) == ["self", "event"]
     assert "self.handle_event(event)" in inspect.getsource(fd.run)
+    assert "inotify_rm_watch" in vars(inotify_c)
+    assert list(inspect.signature(fd.read_events).parameters) == ["self", "event_buffer_size"]
     made = fd()
     try:
         assert {"_inotify_fd", "_lock", "_closed", "_watch_for_wd"} <= set(vars(made))
@@ -101,6 +108,7 @@ def test_the_private_parts_of_watchdog_are_as_we_know_them() -> None:
 
 
 def test_the_descriptor_is_not_inherited(log: Log) -> None:
+    assert log.watcher._reader is not None
     assert not os.get_inheritable(log.watcher._reader._inotify_fd)
 
 
@@ -296,16 +304,200 @@ def test_pending_events_are_kept_once(root: Path) -> None:
         watcher.stop()
 
 
-LIMITED = """
-import os, sys, threading
+def test_a_barrier_comes_after_what_was_closed_before_it(log: Log, root: Path) -> None:
+    (root / "d").mkdir()
+    log.synced("start")
+    for n in range(2000):
+        path = root / "d" / f"{n}.ko"
+        path.write_bytes(b"x")
+        log.watcher.sync(str(n))
+    log.wait(lambda: Synced("1999") in log.events)
+    assert log.events[log.events.index(Synced("start")) + 1 :] == [
+        event for n in range(2000) for event in (Changed(str(root / f"d/{n}.ko")), Synced(str(n)))
+    ]
+
+
+def test_a_later_mention_does_not_move_an_earlier_one_behind_the_barrier(
+    log: Log, root: Path
+) -> None:
+    changed = Changed(str(root / "a.ko"))
+    with log.watcher._tables:  # nobody takes meanwhile
+        log.watcher._post(changed)
+        log.watcher._post_synced("one")
+        log.watcher._post(changed)
+    assert log.watcher.take() == [changed, Synced("one"), changed]
+
+
+def test_a_barrier_survives_an_overflow(log: Log, root: Path) -> None:
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    with log.watcher._tables:
+        for _ in range(limit // 2 + 2000):
+            (root / "x.o").touch()
+            (root / "x.o").unlink()
+        (root / "last.ko").write_bytes(b"x")
+        log.watcher.sync("after")
+    log.wait(lambda: Synced("after") in log.events)
+    assert any(isinstance(e, Lost) for e in log.events[: log.events.index(Synced("after"))])
+    assert str(root / "last.ko") in log.seen
+    log.synced("again")
+
+
+def test_a_heartbeat_is_heard_while_the_reader_lives(log: Log, root: Path) -> None:
+    assert log.watcher.hears()
+    log.synced("beat")
+    assert log.watcher.hears()
+    log.synced("beat again")
+    with log.watcher._tables:  # a reader that hangs
+        assert log.watcher.hears()
+        assert not log.watcher.hears()
+    log.synced("it goes on")
+    assert log.watcher.hears()
+
+
+def test_a_lost_descriptor_is_a_dead_reader(log: Log, root: Path) -> None:
+    assert log.watcher._reader is not None
+    fd = log.watcher._reader._inotify_fd
+    with open(os.devnull) as other:
+        os.dup2(other.fileno(), fd)  # poll says readable, read says nothing: for ever
+        (root / "a.ko").write_bytes(b"x")
+    keep = os.dup(fd)
+    os.close(fd)
+    log.wait(lambda: log.watcher.dead is not None)
+    os.dup2(keep, fd)
+    os.close(keep)
+    assert not log.watcher.alive
+    assert not log.watcher.hears()
+
+
+def test_tables_do_not_grow_with_directories_that_come_and_go(log: Log, root: Path) -> None:
+    assert log.watcher._reader is not None
+    for _ in range(50):
+        for d in range(20):
+            (root / f"d{d}").mkdir()
+        log.watcher.rewatch()
+        for d in range(20):
+            (root / f"d{d}").rmdir()
+        log.watcher.rewatch()
+    log.synced("all")
+    log.watcher.rewatch()
+    log.synced("pruned")
+    assert len(log.watcher._path_of) == len(log.watcher._wd_of) == 1
+    assert len(log.watcher._retired) <= 20
+    assert len(log.watcher._reader._watch_for_wd) == 1
+
+
+MOUNTINFO = rb"""22 1 0:20 / / rw - ext4 /dev/root rw
+30 22 0:30 / /home/a\040b rw shared:1 - nfs4 server:/x rw
+31 22 0:31 / /home/a\040b/c rw shared:1 master:2 - fuse.sshfs x rw
+torn line
+"""
+
+
+def test_mounts_are_read() -> None:
+    assert parse(MOUNTINFO) == [
+        (22, b"/", "ext4"),
+        (30, b"/home/a b", "nfs4"),
+        (31, b"/home/a b/c", "fuse.sshfs"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "9p", "virtiofs", "fuse.sshfs", "ceph"])
+def test_what_others_write_is_not_heard(kind: str) -> None:
+    assert kind in (why_deaf(kind) or "")
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs"])
+def test_local_file_systems_are_heard(kind: str) -> None:
+    assert why_deaf(kind) is None
+
+
+def test_a_foreign_mount_below_counts(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_bytes(MOUNTINFO)
+    assert Mounts(b"/home", str(table)).deaf == (
+        "/home/a b: on nfs4, what another machine writes gives no event"
+    )
+    assert Mounts(b"/opt", str(table)).deaf is None
+
+
+def in_namespace(program: str, root: Path, *flags: str) -> str:
+    """Runs a program in a user namespace of its own, where limits and mounts are its own too."""
+    command = ["unshare", *flags, sys.executable, "-c", program, str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    if done.returncode and "unshare" in done.stderr + done.stdout:
+        pytest.skip("no user namespaces here: " + done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+MOUNTED = """
+import subprocess, sys
+from pathlib import Path
+from tests.policy.test_watch import Log
+root = Path(sys.argv[1])
+(root / "sub").mkdir()
+log = Log(root)
+log.probe(root / "sub", "a.ko")
+for place in (root / "sub", root):
+    subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+    log.watcher.check_root()
+    log.wait(lambda: bool(log.lost()))
+    log.probe(place, "b.ko")
+    subprocess.run(["umount", place], check=True)
+    log.events.clear()
+    log.watcher.check_root()
+    log.wait(lambda: bool(log.lost()))
+    log.probe(place, "c.ko")
+log.watcher.stop()
+print("heard")
+"""
+
+
+def test_mounted_over_and_unmounted(root: Path) -> None:
+    assert in_namespace(MOUNTED, root, "-Urm") == "heard\n"
+
+
+NO_DESCRIPTOR = """
+import sys
+from pathlib import Path
 from btfd.daemon import interesting
-from btfd.watch import Lost, Watcher
-open("/proc/sys/user/max_inotify_watches", "w").write("20")
+from btfd.watch import Appeared, Synced, Watcher
+limit = Path("/proc/sys/user/max_inotify_instances")
+limit.write_text("0")
 w = Watcher(sys.argv[1], interesting, lambda: None)
 w.start()
-assert w.limited, w.directories
+assert "descriptor" in w.polled and "user.max_inotify_instances=" in w.advice(), w.polled
+assert w.alive and w.hears()
+w.sync("now")
+assert w.take() == [Appeared(w.root), Synced("now")], "the barrier is a look at everything"
+limit.write_text("8")
+w.rewatch()
+assert w.polled is None and w.advice() is None
+w.stop()
+print("polled")
+"""
+
+
+def test_without_a_descriptor_the_tree_is_polled(root: Path) -> None:
+    assert in_namespace(NO_DESCRIPTOR, root, "-Ur") == "polled\n"
+
+
+LIMITED = """
+import sys
+from btfd.daemon import interesting
+from btfd.watch import Lost, Watcher
+sysctl = "/proc/sys/user/max_inotify_watches"
+open(sysctl, "w").write("20")
+w = Watcher(sys.argv[1], interesting, lambda: None)
+w.start()
+assert w.limited and "limit" in w.polled, w.directories
 assert any(isinstance(e, Lost) and "limit" in e.reason for e in w.take())
-assert w.alive
+assert w.alive and w.hears()
+name, enough = w.advice().split()[1].split("=")
+assert name == "user.max_inotify_watches", name
+open(sysctl, "w").write(enough)
+w.rewatch()
+assert w.polled is None and w.directories == 51, "what was advised suffices"
 w.stop()
 print("limited")
 """
@@ -314,8 +506,4 @@ print("limited")
 def test_the_watch_limit_is_lost(root: Path) -> None:
     for n in range(50):
         (root / f"d{n}").mkdir()
-    command = ["unshare", "-Ur", sys.executable, "-c", LIMITED, str(root)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and "unshare" in done.stderr + done.stdout:
-        pytest.skip("no user namespaces here: " + done.stderr.strip())
-    assert done.stdout == "limited\n", done.stderr
+    assert in_namespace(LIMITED, root, "-Ur") == "limited\n"
