@@ -4,7 +4,9 @@
 #   make run TREE=DIR     btfd watch DIR
 #   make test lint        what CI runs
 #   make conformance CASES=DIR
-#   make bench [TREE=DIR] pahole and btfd side by side
+#   make bench [TREE=DIR] pahole and btfd side by side, with plots in out/
+#   make bench-instructions
+#                         callgrind's counts against those that landed
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +18,7 @@ CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
 # What the installed extension is made from.
 SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
 
-.PHONY: all run test test-rust test-python lint format conformance bench clean
+.PHONY: all run test test-rust test-python lint format conformance bench bench-instructions clean
 all: $(VENV)/.installed
 
 $(VENV)/.created:
@@ -60,7 +62,12 @@ conformance: $(VENV)/.installed
 	$(BIN)/python -m tests.conformance '$(CASES)'
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m bench $(if $(TREE),'$(TREE)')
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	mkdir -p out
+	$(BIN)/python -m bench $(if $(TREE),'$(TREE)') --plot out/growth
+
+bench-instructions: $(VENV)/.installed
+	$(BIN)/python -m bench.instructions $(if $(TREE),'$(TREE)') $(BENCH_FLAGS)
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info core/target btfd/_core*.so

@@ -1,12 +1,20 @@
 """pahole and btfd side by side.
 
-    python -m bench [TREE] [--module NAME]... [--runs N] [--json]
+    python -m bench [TREE] [--part PART]... [--module NAME]... [--runs N] [--json] [--plot FILE]
 
-For each module: the time that a pahole process takes, that a btfd process takes, and that
-the daemon takes (base loaded, one thread, encode and install), with the time that only reading the
-debug sections takes. Runs alternate, after one that warms the page cache; medians with
-(least-most). TREE is a kernel build tree; without it $TREE, or the one that the tests
-keep. $PAHOLE names the pahole. Modules are copied, the tree is only read.
+Parts, all of them where none is named:
+
+    modules   the time that a pahole process takes, that a btfd process takes, and that the daemon
+              takes (base loaded, one thread, encode and install), with the time that only reading
+              the debug sections takes
+    tree      every module through the daemon: cold, with another base, with the same base again;
+              a quiet edit from its close to its BTF; memory
+    vmlinux   from DWARF
+    growth    cost over the size of a module and over the number of modules
+
+Runs alternate, after one that warms the page cache; medians with (least-most). A time counts only
+with pahole's types: a difference ends the run. TREE is a kernel build tree; without it $TREE, or
+the one that the tests keep. $PAHOLE names the pahole. Modules are copied, the tree is only read.
 """
 
 from __future__ import annotations
@@ -15,56 +23,20 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from bench.measure import CannotMeasure, Reading, Series, Warm, process
-from bench.pahole import Pahole, why_not_comparable
+from bench import growth, modules, plot, tree, vmlinux
+from bench.measure import CannotMeasure, Warm
+from bench.pahole import Pahole
 from tests.kernel.tree import KernelTree, NoTree, present
-from tests.support.btf import Btf, load
+from tests.support.btf import load
 from tests.support.run import KBUILD_FEATURES
 
-MODULES = ("af_key", "virtio_net", "xfs", "mlx5_core")
-
-
-@dataclass(slots=True)
-class Row:
-    """What was measured of one module."""
-
-    module: str
-    size: int
-    pahole: Series = field(default_factory=Series)
-    process: Series = field(default_factory=Series)
-    warm: Series = field(default_factory=Series)
-    limit: Series = field(default_factory=Series)
-    types: tuple[int, int] = (0, 0)
-    bytes: tuple[int, int] = (0, 0)
-
-    def ratios(self) -> tuple[float, float]:
-        """How many times faster than pahole: the process, and warm."""
-        return self.pahole.median / self.process.median, self.pahole.median / self.warm.median
-
-    def as_json(self, comparable: bool) -> dict[str, object]:
-        by_process, by_warm = self.ratios()
-        found: dict[str, object] = {
-            "module": self.module,
-            "size": self.size,
-            "pahole": self.pahole.as_json(),
-            "btfd_process": self.process.as_json(),
-            "btfd_warm": self.warm.as_json(),
-            "read_only": self.limit.as_json(),
-            "ratio_process": round(by_process, 2),
-            "ratio_warm": round(by_warm, 2),
-            "btfd_types": self.types[1],
-            "btfd_bytes": self.bytes[1],
-        }
-        if comparable:
-            found |= {"pahole_types": self.types[0], "pahole_bytes": self.bytes[0]}
-        return found
+PARTS = ("modules", "tree", "vmlinux", "growth")
 
 
 def find_tree(named: str | None) -> KernelTree:
@@ -83,61 +55,13 @@ def find_tree(named: str | None) -> KernelTree:
     return found
 
 
-def size_of(btf: Btf) -> int:
-    """Bytes of BTF, with the shortest header whichever it has."""
-    return 24 + len(btf.type_bytes) + len(btf.strings)
-
-
-def measure(
-    tree: KernelTree, name: str, pahole: Pahole, warm: Warm, base: Btf, work: Path, runs: int
-) -> tuple[Row, str | None]:
-    """All series of one module, and why its size cannot be compared."""
-    module = work / f"{name}.ko"
-    source = tree.root / tree.find(name)
-    shutil.copyfile(source, module)
-    row = Row(name, module.stat().st_size)
-    detached = work / "btfd.btf"
-    command = [sys.executable, "-m", "btfd", "encode", "--base", str(tree.vmlinux)]
-    command += ["--btf-features", KBUILD_FEATURES, "--detached", str(detached), str(module)]
-    reading = Reading(module)
-
-    result = pahole.run(tree.vmlinux, module, work)
-    theirs, why = load(result, base), why_not_comparable(result, base)
-    process(command)
-    ours = load(detached, base)
-    if warm.run(module, work) != detached.read_bytes():
-        raise CannotMeasure(f"{name}: process and core made different BTF")
-    row.types = len(theirs), len(ours)
-    row.bytes = (size_of(theirs), size_of(ours))
-
-    for _ in range(runs):
-        pahole.run(tree.vmlinux, module, work, row.pahole)
-        process(command, row.process)
-        warm.run(module, work, row.warm)
-        reading.run(row.limit)
-    module.unlink()
-    return row, why
-
-
-def cell(series: Series) -> str:
-    return f"{series.median:.1f} ({min(series.wall):.1f}-{max(series.wall):.1f})"
-
-
-def table(rows: list[Row], comparable: bool) -> Iterator[str]:
-    head = ["module", "pahole ms", "btfd process ms", "ratio", "btfd warm ms", "ratio", "read ms"]
-    head += ["types pahole/btfd", "bytes pahole/btfd"] if comparable else ["types", "bytes"]
-    lines = [head]
-    for row in rows:
-        by_process, by_warm = row.ratios()
-        line = [row.module, cell(row.pahole), cell(row.process), f"{by_process:.1f}x"]
-        line += [cell(row.warm), f"{by_warm:.1f}x", cell(row.limit)]
-        for theirs, ours in (row.types, row.bytes):
-            line.append(f"{theirs}/{ours}" if comparable else str(ours))
-        lines.append(line)
+def aligned(cells: Iterable[list[str]]) -> Iterator[str]:
+    """Lines of a table, the first column to the left."""
+    lines = list(cells)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         first, *rest = (text.rjust(width) for text, width in zip(line, widths, strict=True))
-        yield "  ".join([first.strip().ljust(widths[0]), *rest])
+        yield "  ".join([first.strip().ljust(widths[0]), *rest]).rstrip()
 
 
 def machine() -> str:
@@ -147,38 +71,86 @@ def machine() -> str:
     return f"{model or platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
 
 
-def bench(options: argparse.Namespace) -> None:
-    tree = find_tree(options.tree)
-    pahole = Pahole.find()
-    warm = Warm(tree.vmlinux, KBUILD_FEATURES.split(","))
-    base = load(tree.vmlinux)
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    rows, why = [], None
-    with tempfile.TemporaryDirectory(prefix="btfd-bench-", dir=memory) as work:
-        for name in options.module or MODULES:
-            if sys.stderr.isatty():
-                print(f"measuring {name} ", end="\r", file=sys.stderr)
-            row, because = measure(tree, name, pahole, warm, base, Path(work), options.runs)
+class Bench:
+    """One run over one tree: prints as it goes, keeps everything for --json."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.tree = find_tree(options.tree)
+        self.pahole = Pahole.find()
+        self.jobs = len(os.sched_getaffinity(0))
+        self.found: dict[str, Any] = {
+            "machine": machine(),
+            "pahole": {
+                "program": self.pahole.program,
+                "version": self.pahole.version,
+                "how": self.pahole.how,
+            },
+        }
+
+    def say(self, lines: Iterable[str]) -> None:
+        if not self.options.json:
+            print("\n".join(lines), flush=True)
+
+    def run(self, work: Path) -> None:
+        warm = Warm(self.tree.vmlinux, KBUILD_FEATURES.split(","))
+        self.found["base_load_ms"] = round(warm.load_ms, 1)
+        self.say(
+            [
+                f"{machine()}; {self.options.runs} runs; medians (least-most)",
+                f"pahole {self.pahole.version}: {self.pahole.how}",
+                f"btfd loads the base in {warm.load_ms:.0f} ms, once; warm is without that",
+                "read ms: only reading the four debug sections, the least that any encoder takes",
+            ]
+        )
+        for part in self.options.part or PARTS:
+            self.say([""])
+            place = work / part
+            place.mkdir()
+            match part:
+                case "modules":
+                    self.modules(warm, place)
+                case "tree":
+                    result = tree.measure(
+                        self.tree, self.pahole, place, self.options.runs, self.jobs
+                    )
+                    self.found["tree"] = result.as_json()
+                    self.say(aligned(result.table()))
+                case "vmlinux":
+                    rows = vmlinux.measure(
+                        self.tree, self.pahole, place, min(self.options.runs, 3), self.jobs
+                    )
+                    self.found["vmlinux"] = [row.as_json() for row in rows]
+                    self.say(aligned(vmlinux.table(rows)))
+                case _:
+                    self.growth(warm, place)
+
+    def modules(self, warm: Warm, work: Path) -> None:
+        base = load(self.tree.vmlinux)
+        rows, why = [], None
+        for name in self.options.module or modules.MODULES:
+            row, because = modules.measure(
+                self.tree, name, self.pahole, warm, base, work, self.options.runs
+            )
             rows.append(row)
             why = why or because
-    if options.json:
-        found = {
-            "machine": machine(),
-            "pahole": {"program": pahole.program, "version": pahole.version, "how": pahole.how},
-            "not_comparable": why,
-            "base_load_ms": round(warm.load_ms, 1),
-            "modules": [row.as_json(why is None) for row in rows],
+        self.found["not_comparable"] = why
+        self.found["modules"] = [row.as_json(why is None) for row in rows]
+        if why:
+            self.say([f"pahole {self.pahole.version}: {why}"])
+        self.say(aligned(modules.table(rows, why is None)))
+
+    def growth(self, warm: Warm, work: Path) -> None:
+        points = growth.points(self.tree, warm, work, self.options.runs)
+        crowds = growth.crowds(self.tree, work, self.jobs)
+        self.found["growth"] = {
+            "points": [point.as_json() for point in points],
+            "crowds": [crowd.as_json() for crowd in crowds],
         }
-        print(json.dumps(found, indent=1))
-        return
-    print(f"{machine()}; {options.runs} runs; medians (least-most)")
-    print(f"pahole {pahole.version}: {pahole.how}")
-    if why:
-        print(f"pahole {pahole.version}: {why}")
-    print(f"btfd loads the base in {warm.load_ms:.0f} ms, once; warm is without that")
-    print("read ms: only reading the four debug sections, the least that any encoder takes")
-    print()
-    print("\n".join(table(rows, why is None)))
+        self.say(aligned(growth.table(crowds)))
+        if self.options.plot:
+            for file in plot.growth(points, crowds, Path(self.options.plot)):
+                self.say([f"plot: {file}"])
 
 
 def main() -> int:
@@ -188,11 +160,18 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("tree", nargs="?", metavar="TREE")
+    parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--module", action="append", metavar="NAME")
     parser.add_argument("--runs", type=int, default=7, metavar="N")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plot", metavar="FILE", help="write FILE.svg and FILE.png")
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     try:
-        bench(parser.parse_args())
+        bench = Bench(options := parser.parse_args())
+        with tempfile.TemporaryDirectory(prefix="btfd-bench-", dir=memory) as work:
+            bench.run(Path(work))
+        if options.json:
+            print(json.dumps(bench.found, indent=1))
     except (CannotMeasure, StopIteration) as error:
         print(f"bench: {error or 'the tree has no such module'}", file=sys.stderr)
         return 1

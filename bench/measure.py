@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -35,6 +37,10 @@ class Series:
     def median(self) -> float:
         return median(self.wall)
 
+    def cell(self) -> str:
+        """Median, least and most, for a table."""
+        return f"{self.median:.1f} ({min(self.wall):.1f}-{max(self.wall):.1f})"
+
     def as_json(self) -> dict[str, float]:
         return {
             "median_ms": round(self.median, 3),
@@ -45,11 +51,17 @@ class Series:
         }
 
 
-def process(command: list[str], series: Series | None = None) -> None:
+def process(
+    command: list[str], series: Series | None = None, env: Mapping[str, str] | None = None
+) -> None:
     """Runs a program to its end and adds what it took, children included."""
     start = time.perf_counter()
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(env or {})},
     ) as child:
         assert child.stderr is not None
         told = child.stderr.read().decode("utf-8", "replace")
@@ -60,6 +72,27 @@ def process(command: list[str], series: Series | None = None) -> None:
         raise CannotMeasure(f"{command[0]} ended with {child.returncode}: {told.strip()}")
     if series is not None:
         series.add(wall, usage.ru_utime + usage.ru_stime)
+
+
+def peak_of(command: list[str], series: Series | None = None) -> int:
+    """As `process`; returns the most memory that was resident, in bytes.
+
+    Looked at every 10 ms: what wait4 tells of a child counts what its parent had at the fork.
+    """
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
+        start, peak = time.perf_counter(), 0
+        status = Path(f"/proc/{child.pid}/status")
+        while not (done := os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
+            peak = max(peak, int((re.findall(r"VmHWM:\s+(\d+)", status.read_text()) or [0])[0]))
+            time.sleep(0.01)
+        wall = time.perf_counter() - start
+        _, _, usage = os.wait4(child.pid, 0)
+        child.returncode = done.si_status
+    if child.returncode:
+        raise CannotMeasure(f"{command[0]} ended with {child.returncode}")
+    if series is not None:
+        series.add(wall, usage.ru_utime + usage.ru_stime)
+    return peak * 1024
 
 
 class Reading:
@@ -97,7 +130,13 @@ class Warm:
         self.load_ms = (time.perf_counter() - start) * 1000
         self.features = features
 
+    def types(self, module: Path) -> int:
+        """How many types the module has without a base."""
+        made = self.core.encode(module, None, self.features, lang_exclude=["rust"], resolve=False)
+        return made.types
+
     def run(self, module: Path, work: Path, series: Series | None = None) -> bytes:
+        """One module; its BTF."""
         copy = work / "warm.ko"
         shutil.copyfile(module, copy)
         start, cpu = time.perf_counter(), time.process_time()

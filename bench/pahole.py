@@ -39,6 +39,11 @@ class Pahole:
         return cls(program, version, tuple(flags), "--btf_encode_detached" in options)
 
     @property
+    def current(self) -> bool:
+        """Whether it chooses functions as the pahole does that the encoder follows."""
+        return self.version.removeprefix("v").split(".") >= ["1", "31"]
+
+    @property
     def how(self) -> str:
         return " ".join(["pahole", *self.flags]) + (
             " --btf_encode_detached" if self.detached else " (in place, on a copy)"
