@@ -2,9 +2,9 @@
 
     python -m bench.instructions [TREE] [--record]
 
-The same on every machine. Counts are of the release build: the base load alone, and what each module
-adds to it. They are compared with those in `bench/instructions.json`, which were recorded for one
-kernel and one compiler; more than `ALLOWED` above them is a failure. With another kernel or
+The same on every machine. Counts are of the release build: the base load alone, and what each
+module adds to it. They are compared with `bench/instructions.json`, which was recorded for
+one kernel and one compiler; more than `ALLOWED` above them is a failure. With another kernel or
 compiler nothing can be compared, which is said. Cost: a minute, most of it xfs.
 """
 
