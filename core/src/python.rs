@@ -8,10 +8,10 @@ mod layers;
 use crate::btf::find::find as find_type;
 use crate::btf::{Btf, BtfError, Endian, Kind};
 use crate::dedup::{self as engine, DedupError};
-use crate::dwarf::{DwarfError, language};
+use crate::dwarf::language;
 use crate::elf::btf_ids::{Earlier, IdsError, Pristine};
 use crate::elf::install::{Edit, InstallError, Outcome, Stamp, Way};
-use crate::elf::{ElfError, Image, install as installer, open_regular};
+use crate::elf::{ElfError, Image, NoBtf, install as installer, open_regular, raw_btf};
 use crate::encode::{self as encoder, EncodeError, Features, IdsWish};
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
@@ -20,11 +20,9 @@ use pyo3::types::PyBytes;
 use pyo3::{create_exception, intern};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -88,40 +86,32 @@ impl From<InstallError> for Failure {
 
 impl From<ElfError> for Failure {
     fn from(error: ElfError) -> Failure {
-        let (kind, hint) = match &error {
-            ElfError::Io { .. } => ("io", None),
-            ElfError::Truncated { .. } => ("elf", Some("link it again; it was cut short")),
-            _ => ("elf", None),
-        };
-        Failure { hint, ..Failure::new(kind, error) }
+        let kind = if matches!(error, ElfError::Io { .. }) { "io" } else { "elf" };
+        Failure { hint: error.hint(), ..Failure::new(kind, error) }
+    }
+}
+
+impl From<NoBtf> for Failure {
+    fn from(error: NoBtf) -> Failure {
+        match error {
+            NoBtf::Elf(error) => error.into(),
+            error => Failure { hint: error.hint(), ..Failure::new("elf", error) },
+        }
     }
 }
 
 impl From<EncodeError> for Failure {
     fn from(error: EncodeError) -> Failure {
-        let (kind, hint) = match error {
-            EncodeError::Elf(error) => return error.into(),
+        let kind = match error {
+            EncodeError::Elf(error) | EncodeError::Ids(IdsError::Elf(error)) => {
+                return error.into();
+            }
             EncodeError::Dedup(error) => return error.into(),
-            EncodeError::Dwarf(DwarfError::Missing) => {
-                ("dwarf", Some("build with CONFIG_DEBUG_INFO=y (or -g), and encode before strip"))
-            }
-            EncodeError::Dwarf(DwarfError::Split) => {
-                ("dwarf", Some("build without CONFIG_DEBUG_INFO_SPLIT (-gsplit-dwarf)"))
-            }
-            EncodeError::Dwarf(DwarfError::TypeUnits) => {
-                ("dwarf", Some("build without -fdebug-types-section"))
-            }
-            EncodeError::Dwarf(DwarfError::Supplementary) => ("dwarf", Some("encode before dwz")),
-            EncodeError::Dwarf(_) => ("dwarf", None),
-            EncodeError::Ids(IdsError::Elf(error)) => return error.into(),
-            EncodeError::Ids(IdsError::Malformed(_)) => ("elf", Some("link it again")),
-            EncodeError::Ids(IdsError::Lost { .. }) => {
-                ("elf", Some("link it again, or give the base that its BTF was made with"))
-            }
-            EncodeError::NoSymbols => ("elf", Some("encode before strip")),
-            _ => ("encode", None),
+            EncodeError::Dwarf(_) => "dwarf",
+            EncodeError::Ids(_) | EncodeError::NoSymbols => "elf",
+            _ => "encode",
         };
-        Failure { hint, ..Failure::new(kind, error) }
+        Failure { hint: error.hint(), ..Failure::new(kind, error) }
     }
 }
 
@@ -170,35 +160,6 @@ fn detached<T: Send>(
 fn path_of(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     let encoded = path.py().import("os")?.call_method1("fsencode", (path,))?;
     Ok(OsString::from_vec(encoded.extract()?).into())
-}
-
-/// The BTF of an ELF file with a `.BTF` section or of a raw file, and `.BTF.base` where there is one.
-fn raw_btf(path: &Path) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
-    let read = |source| ElfError::Io { what: "cannot read".into(), source };
-    let mut file = open_regular(path)?;
-    let mut magic = [0; 4];
-    let got = file.read_at(&mut magic, 0).map_err(read)?;
-    if magic[..got] != object::elf::ELFMAG {
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(read)?;
-        return Ok((bytes, None));
-    }
-    let image = Image::open(file)?;
-    let section = |name| image.section(name).map(|s| (s.kind, s));
-    match section(b".BTF") {
-        None => Err(Failure {
-            hint: Some("a vmlinux has one when it is built with CONFIG_DEBUG_INFO_BTF=y"),
-            ..Failure::new("elf", "it has no .BTF section")
-        }),
-        Some((object::elf::SHT_NOBITS, _)) => Err(Failure {
-            hint: Some("take the vmlinux of the build tree, or /sys/kernel/btf/vmlinux"),
-            ..Failure::new("elf", "its .BTF section has no bytes (a file of debug data only)")
-        }),
-        Some((_, s)) => {
-            let below = section(b".BTF.base").map(|(_, s)| image.read(s)).transpose()?;
-            Ok((image.read(s)?, below))
-        }
-    }
 }
 
 /// The layers as one, the lowest first.
@@ -507,7 +468,7 @@ fn read_section<'py>(
 #[pyfunction]
 fn read_btf<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let path = path_of(path)?;
-    let (bytes, _) = detached(py, || raw_btf(&path))?;
+    let (bytes, _) = detached(py, || Ok(raw_btf(&path)?))?;
     Ok(PyBytes::new(py, &bytes))
 }
 

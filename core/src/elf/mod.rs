@@ -7,10 +7,12 @@
 
 pub mod btf_ids;
 pub mod install;
+mod raw_btf;
 mod relocate;
 mod section;
 mod symbols;
 
+pub use raw_btf::{NoBtf, raw_btf};
 pub use section::{Image, Section, open_regular};
 pub use symbols::{Symbol, Symbols};
 
@@ -44,6 +46,16 @@ pub enum ElfError {
     /// It is correct, and not served.
     #[error("{0}")]
     Unsupported(String),
+}
+
+impl ElfError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            ElfError::Truncated { .. } => Some("link it again; it was cut short"),
+            _ => None,
+        }
+    }
 }
 
 /// Result of reading an ELF file.

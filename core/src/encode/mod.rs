@@ -7,6 +7,7 @@
 
 mod append;
 mod functions;
+mod hint;
 mod ids;
 mod notes;
 mod variables;

@@ -37,7 +37,7 @@ type Pair<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
 #[pyfunction]
 fn read_layers<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Pair<'py>> {
     let path = path_of(path)?;
-    let (btf, below) = detached(py, || raw_btf(&path))?;
+    let (btf, below) = detached(py, || Ok(raw_btf(&path)?))?;
     Ok((PyBytes::new(py, &btf), below.map(|below| PyBytes::new(py, &below))))
 }
 
