@@ -6,10 +6,11 @@
 //! * [`dwarf`] turns each compilation unit (CU) into a list of types and functions;
 //! * [`encode`] appends the CUs in DWARF order, chooses functions and variables, drives the rest;
 //! * [`dedup`] folds equal types against each other and against the warm [`dedup::Base`];
-//! * [`btf`] is the format itself: kinds, strings, reading, writing, verifying, printing.
+//! * [`btf`] is the format itself: kinds, strings, reading, writing, verifying, printing;
+//! * [`pahole`] drives all that for kbuild, as the program `btfd-pahole`.
 //!
-//! The crate has no policy and no clock, and touches no path that it was not given. Nothing in
-//! it is global; a [`dedup::Base`] is read-only once built and shared between threads.
+//! But for [`pahole`], the crate has no policy and no clock, and touches no path that it was not
+//! given. Nothing in it is global; a [`dedup::Base`] is read-only once built and shared between threads.
 
 pub mod btf;
 pub mod dedup;
@@ -17,6 +18,7 @@ pub mod dwarf;
 pub mod elf;
 pub mod encode;
 pub mod features;
+pub mod pahole;
 pub mod target;
 
 #[cfg(feature = "python")]
