@@ -1,33 +1,38 @@
-"""Wires watcher, tree, scheduler and journal into one loop: `btfd watch`.
+"""Follows one tree: wires watcher, tree, scheduler, work and journal into one loop.
 
 Contract: `run` encodes what is stale, then follows changes until it is told to stop; `once` ends
 when nothing is left to do. A module without DWARF is skipped and said, which is no failure unless
 nothing else was there. All decisions are taken in the calling thread; encoding runs in a pool
-of `jobs` threads. Every loss of events is healed by `rewatch` and a stat scan, with a growing pause
-between scans. Returns 0, or 1 when a module or the base failed in a run with `once`, or when the
-watcher's reader died: a deaf daemon must not look alive.
+of `jobs` threads, which may be shared with other trees. Every loss of events is healed by
+`rewatch` and a stat scan, with a growing pause between scans. Returns 0, or 1 when a module or the
+base failed in a run with `once`, or when the watcher's reader died: a deaf daemon must not look
+alive. A configuration that allows no BTF ends it too, unless it is `patient`.
 
 What is written by us is known by its stamp, not by time: our own events find nothing stale.
+
+Other threads talk to it through `call`, `wait`, `stop` and nothing else.
 
 Cost when idle: one stat of the root and of vmlinux every `TICK` seconds.
 """
 
+import contextlib
+import fcntl
 import os
 import queue
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
+from typing import TypeVar
 
-from btfd import kbuild
-from btfd.encode import Outcome, Request, encode_file
+from btfd import kbuild, resolver
+from btfd.barrier import Barriers
 from btfd.engine import Core
 from btfd.errors import Problem
-from btfd.journal import Journal
+from btfd.journal import Recorder
 from btfd.notify import Notifier, Wake
-from btfd.schedule import Job, Scheduler
-from btfd.tree import NEW_LINK, SKIPPED, BaseState, BuildTree
-from btfd.watch import Appeared, Changed, Lost, Watcher
+from btfd.tree import NEW_LINK, BaseState, BuildTree
+from btfd.watch import Appeared, Changed, Lost, Synced, Watcher
+from btfd.work import Ours, Work
 
 #: A look at root and vmlinux even without events.
 TICK = 30.0
@@ -43,136 +48,234 @@ RESCAN_FIRST = 0.1
 RESCAN_LAST = 10.0
 #: A quiet time that makes rescans immediate again.
 RESCAN_CALM = 30.0
-#: With `once`: how often a busy file is tried (about 15 s in all).
-ATTEMPTS_ONCE = 12
+#: What a tree says of itself, beside its modules.
+_FACTS = frozenset(
+    (kbuild.BASE, kbuild.MODULES_ORDER, kbuild.AUTO_CONF, kbuild.RELEASE, resolver.PLACE)
+)
+_NAMES = frozenset(os.fsencode(os.path.basename(path)) for path in _FACTS)
 
-_ROOM = frozenset({b"vmlinux", b"modules.order", b"auto.conf"})
+_T = TypeVar("_T")
 
 
 def interesting(name: bytes) -> bool:
     """Whether a file of this name can matter to a build tree."""
-    return name.endswith(b".ko") or name in _ROOM
-
-
-@dataclass(slots=True)
-class _Done:
-    job: Job
-    outcome: Outcome
-    digest: str
+    return name.endswith(b".ko") or name in _NAMES
 
 
 class Daemon:
-    """One tree, served. `stop` may be called from any thread or signal handler."""
+    """One tree, followed."""
 
     def __init__(
         self,
         tree: BuildTree,
         core: Core,
-        journal: Journal,
+        journal: Recorder,
         *,
         jobs: int = 1,
         notifier: Notifier | None = None,
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        ours: Ours | None = None,
+        patient: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.tree = tree
         self.journal = journal
         self.wake = Wake()
-        self.scheduler = Scheduler()
+        self.work = Work(
+            tree, core, journal, self.wake.set, jobs=jobs, ours=ours, progress=progress
+        )
         self.watcher: Watcher | None = None
-        self._core = core
-        self._jobs = max(1, jobs)
-        self._notifier = notifier or Notifier()
-        self._progress = progress
-        self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
+        self.blocked: kbuild.Gate | None = None
+        """What of the configuration makes BTF impossible."""
+        self.base_problem: Problem | None = None
+        """Why there is no usable base."""
+        self.losses = 0
+        self.last_loss: str | None = None
+        self._notifier = notifier
+        self._patient = patient
+        self._barriers = Barriers(tree.find)
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopping = False
+        self._ended = False
         self._following = False
         self._base_due: float | None = None
         self._base_ready = False
-        self._base_said: str | None = None
         self._rescan_due: float | None = None
         self._rescans = 0
         self._last_rescan = float("-inf")
         self._poll_pause = POLL
         self._polled: str | None = None
         self._next_ping = float("-inf")
-        self._failed: set[str] = set()
-        self._finished = 0
+        self._gates: list[kbuild.Gate] = []
         self._ignored: set[str] = set()
         self._listed: frozenset[str] | None = None
+
+    # From other threads
 
     def stop(self) -> None:
         """Ends `run` soon; running encodes are finished, their results kept."""
         self._stopping = True
         self.wake.set()
 
-    def run(self, *, once: bool = False) -> int:
-        """The loop."""
-        fatal = [gate for gate in self.tree.gates() if gate.fatal]
-        for gate in self.tree.gates():
-            self.journal.record(
-                "gate",
-                None,
-                symbol=gate.symbol,
-                reason=gate.reason,
-                hint=gate.hint,
-                fatal=gate.fatal,
-            )
-        if fatal:
-            return 1
-        with ThreadPoolExecutor(self._jobs, "btfd-encode") as pool:
+    def call(self, what: Callable[[], _T]) -> "Future[_T]":
+        """Runs `what` in the loop's thread."""
+        future: Future[_T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             try:
-                self._following = not once
+                future.set_result(what())
+            except BaseException as e:
+                future.set_exception(e)
+
+        self._calls.put(run)
+        if self._ended:
+            self._abandon()
+        else:
+            self.wake.set()
+        return future
+
+    def wait(self, modules: Sequence[str] | None = None) -> "Future[list[str]]":
+        """Done when all that was written before is encoded; gives the modules that failed."""
+        future: Future[list[str]] = Future()
+
+        def begin() -> None:
+            token = self._barriers.add(modules, future)
+            if self.watcher is None:
+                self._barriers.synced(token)
+            else:
+                self.watcher.sync(token)
+
+        def told(begun: "Future[None]") -> None:
+            error = begun.exception()
+            if error is not None:
+                with contextlib.suppress(InvalidStateError):
+                    future.set_exception(error)
+
+        self.call(begin).add_done_callback(told)
+        return future
+
+    # The loop
+
+    def run(self, *, once: bool = False, pool: Executor | None = None) -> int:
+        """Until the end, see above. `pool`: encoder threads to use instead of own ones."""
+        own = None
+        self.work.once = once
+        self._following = not once
+        try:
+            with _alone(self.tree.root):
+                if not self._judge_gates() and not (self._patient and self._following):
+                    return 1
+                if pool is None:
+                    pool = own = ThreadPoolExecutor(self.work.jobs, "btfd-encode")
                 if self._following:
                     self._start_watching()
                 return self._loop(pool, once)
-            finally:
+        finally:
+            if self._notifier is not None:
                 self._notifier.stopping()
-                self.scheduler.overtake()
-                if self.watcher is not None:
-                    self.watcher.stop()
+            self.work.scheduler.overtake()
+            if self.watcher is not None:
+                self.watcher.stop()
+            if own is not None:
+                own.shutdown()
+            self._ended = True
+            self._abandon()
 
-    def _loop(self, pool: ThreadPoolExecutor, once: bool) -> int:
+    def _loop(self, pool: Executor, once: bool) -> int:
+        scheduler = self.work.scheduler
         self._look_at_base(scan=False)
         self._scan("start")
-        stale = len(self.scheduler)
+        stale = len(scheduler)
         self.journal.record("ready", self.tree.root, stale=stale, digest=self.tree.digest)
-        self._notifier.ready()
-        ping = self._notifier.interval
+        ping = None
+        if self._notifier is not None:
+            self._notifier.ready()
+            ping = self._notifier.interval
         while not self._stopping:
             now = time.monotonic()
             self._take_events(now)
-            self._take_results(now, once)
+            self._take_calls()
+            self.work.collect(now)
             self._heal(now)
             self._dispatch(pool, now)
+            self._answer()
             if self.watcher is not None and not self.watcher.alive:
                 reason = self.watcher.dead or "the reader ended"
                 self.journal.record("deaf", self.tree.root, reason=reason)
                 return 1
-            if once and self.scheduler.idle and self._base_due is None:
+            if once and scheduler.idle and self._base_due is None:
                 break
             if once and not self._base_ready and self._base_due is None:
                 break
             if ping is not None and now >= self._next_ping:
                 self._next_ping = now + ping
-                if self.watcher is None or self.watcher.hears():
+                if self._notifier is not None and self.hears():
                     self._notifier.alive()
             self.wake.wait(self._sleep(time.monotonic(), ping))
-        self._drain(once)
-        failures = self._failed | self._known_failures() if once else set()
-        for module in sorted(failures - self._failed):
+        self._drain()
+        failures = set(self.work.bad()) if once else set()
+        for module in sorted(failures - self.work.failed):
             self.journal.record(
                 "failed", module, because="tried before", reason=self.tree.failure(module)
             )
         self.journal.record("stopped", self.tree.root, failed=len(failures))
         return 1 if once and (failures or self.tree.barren or not self._base_ready) else 0
 
+    def hears(self) -> bool:
+        """Whether events can still arrive, as far as can be told."""
+        return self.watcher is None or self.watcher.hears()
+
+    def _take_calls(self) -> None:
+        while True:
+            try:
+                self._calls.get_nowait()()
+            except queue.Empty:
+                return
+
+    def _abandon(self) -> None:
+        """Nobody is there any more to answer."""
+        self._take_calls()
+        self._barriers.abandon(Problem("the tree is not followed any more", path=self.tree.root))
+
+    def _answer(self) -> None:
+        """Tells those who wait, if there is something to tell."""
+        if self._barriers:
+            settled = self._base_due is None and self._rescan_due is None
+            pending = self.work.scheduler.pending() if self._base_ready else set[str]()
+            self._barriers.look(settled, pending, self._bad)
+
+    def _bad(self, modules: Sequence[str] | None) -> list[str]:
+        """Modules without right BTF; where none can be made, all that are stale."""
+        if self._base_ready and self.blocked is None:
+            return self.work.bad(modules)
+        known = self.tree.modules() if modules is None else modules
+        return [m for m in known if self.tree.why(m) is not None]
+
+    def _judge_gates(self) -> bool:
+        """Says what of the configuration is in the way; whether it can be done at all."""
+        gates = self.tree.gates()
+        for gate in gates:
+            if gate not in self._gates:
+                self.journal.record(
+                    "gate",
+                    None,
+                    symbol=gate.symbol,
+                    reason=gate.reason,
+                    hint=gate.hint,
+                    fatal=gate.fatal,
+                )
+        self._gates = gates
+        self.blocked = next((gate for gate in gates if gate.fatal), None)
+        return self.blocked is None
+
     def _sleep(self, now: float, ping: float | None) -> float:
         limit = self._poll_pause if self._must_poll() else TICK
         times = [self._base_due, self._rescan_due]
         if ping is not None:
             times.append(self._next_ping)
-        if self._base_ready and self.scheduler.running < self._jobs:
-            times.append(self.scheduler.next_due())
+        if self._base_ready and self._base_due is None:
+            times.append(self.work.next_due())
         return min([limit, *(max(0.0, t - now) for t in times if t is not None)])
 
     # What happened
@@ -213,8 +316,12 @@ class Daemon:
                 case Appeared(path):
                     self._look_below(path, now)
                 case Lost(reason, path):
+                    self.losses += 1
+                    self.last_loss = reason
                     self.journal.record("lost", path, reason=reason)
                     self._want_rescan(now)
+                case Synced(token):
+                    self._barriers.synced(token)
 
     def _changed(self, path: str, now: float) -> None:
         name = os.path.basename(path)
@@ -222,21 +329,25 @@ class Daemon:
             self._base_due = now + BASE_SETTLE
         elif name.endswith(".ko"):
             self._look_at(self.tree.relative(path), now)
-        elif self.tree.relative(path) in (kbuild.AUTO_CONF, kbuild.MODULES_ORDER):
+        elif self.tree.relative(path) in _FACTS:
             self._want_rescan(now)
 
     def _look_at(self, module: str, now: float) -> None:
         if self._listed is not None and module not in self._listed:
-            if module not in self._ignored:
-                self._ignored.add(module)
-                self.journal.record("ignored", module, reason="not in modules.order")
-            return
-        if not os.path.exists(os.path.join(self.tree.root, module)):
-            self.scheduler.forget(module)
-            self._failed.discard(module)
+            self._ignore(module, "not in modules.order")
+        elif not os.path.lexists(os.path.join(self.tree.root, module)):
+            self.work.scheduler.forget(module)
+            self.work.forget(module)
+        elif not self.tree.holds(module):
+            self._ignore(module, "a link to a file outside the tree")
         else:
             # Whether it is stale is decided when it has settled.
-            self.scheduler.touch(module, NEW_LINK, now)
+            self.work.scheduler.touch(module, NEW_LINK, now)
+
+    def _ignore(self, module: str, reason: str) -> None:
+        if module not in self._ignored:
+            self._ignored.add(module)
+            self.journal.record("ignored", module, reason=reason)
 
     def _look_below(self, folder: str, now: float) -> None:
         for inside, _, files in os.walk(folder):
@@ -268,6 +379,7 @@ class Daemon:
                 self.watcher.rewatch()
                 self._judge_watching()
             self.tree.reread_config()
+            self._judge_gates()
             self._look_at_base(scan=False)
             self._scan("rescan")
             self._poll_pause = max(POLL, (time.monotonic() - now) / POLL_SHARE)
@@ -278,11 +390,11 @@ class Daemon:
 
     def _scan(self, why: str) -> None:
         self._listed = self.tree.listed()
-        if not self._base_ready:
+        if not self._base_ready or self.blocked is not None:
             return
         found = self.tree.stale()
         for item in found:
-            self.scheduler.find(item.path, item.reason)
+            self.work.scheduler.find(item.path, item.reason)
         if found:
             self.journal.record("stale", self.tree.root, modules=len(found), because=why)
 
@@ -290,6 +402,8 @@ class Daemon:
         self._base_due = None
         before = self.tree.digest
         news = self.tree.look_at_base()
+        said = self.base_problem.cause if self.base_problem is not None else None
+        self.base_problem = news.problem
         now = time.monotonic()
         match news.state:
             case BaseState.UNTOUCHED:
@@ -302,7 +416,7 @@ class Daemon:
                 self.journal.record("base-same", self.tree.base_path, digest=self.tree.digest)
             case BaseState.CHANGED:
                 self._base_ready = True
-                overtaken = self.scheduler.overtake()
+                overtaken = self.work.scheduler.overtake()
                 kind = "base-changed" if before else "base-found"
                 self.journal.record(
                     kind, self.tree.base_path, digest=self.tree.digest, overtaken=overtaken
@@ -310,16 +424,13 @@ class Daemon:
             case BaseState.MISSING | BaseState.UNUSABLE:
                 self._base_ready = False
                 assert news.problem is not None
-                if self._base_said != news.problem.cause:
+                hint = self._base_hint() or news.problem.hint
+                news.problem.hint = hint
+                if said != news.problem.cause:
                     self.journal.record(
-                        "base-missing",
-                        self.tree.base_path,
-                        reason=news.problem.cause,
-                        hint=self._base_hint() or news.problem.hint,
+                        "base-missing", self.tree.base_path, reason=news.problem.cause, hint=hint
                     )
-                self._base_said = news.problem.cause
                 return
-        self._base_said = None
         if scan and news.state in (BaseState.SAME, BaseState.CHANGED):
             self._scan("base")
 
@@ -330,97 +441,43 @@ class Daemon:
 
     # Work
 
-    def _dispatch(self, pool: ThreadPoolExecutor, now: float) -> None:
-        if not self._base_ready or self._base_due is not None:
+    def rescan(self) -> None:
+        """Looks at everything again, now. In the loop's thread."""
+        self._rescan_due = time.monotonic()
+
+    def _dispatch(self, pool: Executor, now: float) -> None:
+        if not self._base_ready or self._base_due is not None or self.blocked is not None:
             return
-        while self.scheduler.running < self._jobs:
-            job = self.scheduler.take(now)
-            if job is None:
-                return
-            reason = self.tree.why(job.path)
-            if reason is None:
-                self.scheduler.finish(job)
-                continue
-            job.reason = reason
-            try:
-                request = self.tree.request()
-            except Problem:
-                self.scheduler.retry(job, now)
-                self._base_due = now + BASE_SETTLE
-                return
-            # One module alone gets every core, a crowd gets one each.
-            alone = self.scheduler.running == 1 and not len(self.scheduler)
-            threads = self._jobs if alone else 1
-            self._submit(pool, job, replace(request, threads=threads))
+        if not self.work.dispatch(pool, now):
+            self._base_due = now + BASE_SETTLE
 
-    def _submit(self, pool: ThreadPoolExecutor, job: Job, request: Request) -> None:
-        assert request.base is not None
-        digest = request.base.base.digest
-        path = os.path.join(self.tree.root, job.path)
-        earlier = self.tree.earlier(job.path)
-
-        def work() -> Outcome:
-            return encode_file(
-                self._core, path, request, wanted=lambda: job.wanted, earlier=earlier
-            )
-
-        def finished(future: Future[Outcome]) -> None:
-            error = future.exception()
-            outcome = (
-                future.result()
-                if error is None
-                else Outcome(path, "failed", f"internal error: {error!r}", "please report it")
-            )
-            self._done.put(_Done(job, outcome, digest))
-            self.wake.set()
-
-        pool.submit(work).add_done_callback(finished)
-
-    def _take_results(self, now: float, once: bool) -> None:
-        while True:
-            try:
-                done = self._done.get_nowait()
-            except queue.Empty:
-                return
-            self._finish(done, now, once)
-
-    def _finish(self, done: _Done, now: float, once: bool) -> None:
-        job, outcome = done.job, done.outcome
-        self.tree.record(job.path, outcome, done.digest)
-        patient = not once or job.attempts < ATTEMPTS_ONCE
-        if outcome.status == "busy" and job.wanted and patient:
-            self.scheduler.retry(job, now)
-            return
-        self.scheduler.finish(job)
-        if outcome.status == "superseded" and job.wanted:
-            self.scheduler.touch(job.path, NEW_LINK, now)
-            return
-        if outcome.status == "dropped" or not job.wanted:
-            return
-        self._finished += 1
-        self._failed.discard(job.path)
-        if not outcome.good and not outcome.bare:
-            self._failed.add(job.path)
-        self.journal.record(
-            SKIPPED if outcome.bare else outcome.status if outcome.good else "failed",
-            job.path,
-            because=job.reason,
-            reason=outcome.reason,
-            hint=outcome.hint,
-            types=outcome.types,
-            split_bytes=outcome.size,
-            milliseconds={k: round(v, 3) for k, v in outcome.stages.items()},
-            warnings=list(outcome.warnings),
-        )
-        self._progress(
-            self._finished, self._finished + self.scheduler.running + len(self.scheduler)
-        )
-
-    def _drain(self, once: bool) -> None:
+    def _drain(self) -> None:
         """Waits for what is running, so that its results are remembered."""
-        while self.scheduler.running:
+        while self.work.scheduler.running:
             self.wake.wait(1.0)
-            self._take_results(time.monotonic(), once)
+            self.work.collect(time.monotonic())
 
-    def _known_failures(self) -> set[str]:
-        return {m for m in self.tree.modules() if self.tree.failure(m) is not None}
+
+@contextlib.contextmanager
+def _alone(root: str) -> Iterator[None]:
+    """Keeps other btfds from following the same tree; two would undo each other's work."""
+    try:
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield  # not there yet
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise Problem(
+            "another btfd follows this tree",
+            path=root,
+            hint="`btfd status` shows a service, `btfd wait` waits for it",
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(fd)

@@ -70,12 +70,13 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        return self.status in ("encoded", "unchanged")
+        return self.status in ("encoded", "unchanged", "kept")
 
 
-#: encoded: new BTF is in place; unchanged: these very bytes were there; failed: see the reason;
-#: superseded: a newer file is at the path; busy: somebody is writing it; dropped: not wanted now.
-STATUSES = ("encoded", "unchanged", "failed", "superseded", "busy", "dropped")
+#: encoded: new BTF is in place; unchanged: these very bytes were there; kept: those of another
+#: maker were there, and right; failed: see the reason; superseded: a newer file is at the path;
+#: busy: somebody is writing it; dropped: not wanted now.
+STATUSES = ("encoded", "unchanged", "kept", "failed", "superseded", "busy", "dropped")
 
 
 def encode_file(

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,10 @@ class Journal:
             callback(event)
         return event
 
+    def of(self, tree: str) -> "TreeJournal":
+        """This history, for one who records what happens to one tree."""
+        return TreeJournal(self, tree)
+
     def since(self, generation: str | None) -> History:
         """Events after `generation`; all that are kept, and `fresh`, where it is not known."""
         with self._lock:
@@ -92,3 +96,22 @@ class Journal:
         if start != self.start_id or not number.isdecimal() or int(number) > self._number:
             return None
         return int(number)
+
+
+class Recorder(Protocol):
+    """Where events go."""
+
+    def record(self, kind: str, path: str | None = None, **fields: Any) -> Event:
+        """Appends an event."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TreeJournal:
+    """A journal in which every event bears the name of a tree."""
+
+    journal: Journal
+    tree: str
+
+    def record(self, kind: str, path: str | None = None, **fields: Any) -> Event:
+        return self.journal.record(kind, path, tree=self.tree, **fields)

@@ -174,13 +174,18 @@ def release_of(tree: str) -> str | None:
     return f"{version[1]}.{patchlevel[1]}" if version and patchlevel else None
 
 
+def is_tree(folder: str) -> bool:
+    """Whether a directory is a build tree with a kernel in it."""
+    return os.path.exists(os.path.join(folder, BASE)) and os.path.isfile(
+        os.path.join(folder, AUTO_CONF)
+    )
+
+
 def find_tree(path: str) -> str | None:
     """The build tree that holds `path`: the nearest parent with vmlinux and auto.conf."""
     folder = os.path.dirname(os.path.realpath(path))
     while True:
-        if os.path.exists(os.path.join(folder, BASE)) and os.path.isfile(
-            os.path.join(folder, AUTO_CONF)
-        ):
+        if is_tree(folder):
             return folder
         parent = os.path.dirname(folder)
         if parent == folder:

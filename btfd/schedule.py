@@ -8,7 +8,10 @@ any more, because a newer base makes those results worthless.
 Settle: a touched file is handed out `SETTLE` seconds after its last event: the linker, strip and
 kbuild's own step write a module two to four times within 40 ms of each other, and the core's own
 check for writers covers the rest. A busy file comes again after `BUSY_FIRST`, doubled up to
-`BUSY_LAST`. Files that were only found stale by a scan do not wait.
+`BUSY_LAST`; one that failed for a reason that passes (disk full, no permission) after
+`FAILED_FIRST`, doubled up to `FAILED_LAST`, or as soon as it is touched. Files that were only found
+stale by a scan do not wait. Where several files in a row fail like that, `Breaker` lets only one
+try at a time.
 
 Order: touched files by their last event, newest first; then the found ones, in the order found.
 Cost: `take` is linear in what is queued, 0.1 ms for 1,000 modules.
@@ -19,6 +22,8 @@ from dataclasses import dataclass, field
 SETTLE = 0.05
 BUSY_FIRST = 0.1
 BUSY_LAST = 2.0
+FAILED_FIRST = 1.0
+FAILED_LAST = 300.0
 
 
 @dataclass(slots=True)
@@ -32,6 +37,8 @@ class Job:
     due: float = 0.0
     order: int = 0
     attempts: int = 0
+    failing: bool = False
+    """It failed, and is only tried again in case that the cause has passed."""
     wanted: bool = field(default=True)
 
 
@@ -58,6 +65,11 @@ class Scheduler:
         """Nothing queued, nothing running."""
         return not self._queued and not self._running
 
+    def pending(self) -> set[str]:
+        """Paths that will have an outcome without anything happening first."""
+        waiting = (job for job in (*self._queued.values(), *self._again.values()))
+        return {job.path for job in waiting if not job.failing} | set(self._running)
+
     def touch(self, path: str, reason: str, now: float) -> None:
         """An event named this path: it settles anew."""
         self._put(self._job(path, reason, touched=now, due=now + self._settle))
@@ -65,7 +77,8 @@ class Scheduler:
     def find(self, path: str, reason: str) -> None:
         """A scan found this path stale. What was touched keeps its place."""
         place = self._again if path in self._running else self._queued
-        if path in place:
+        known = place.get(path)
+        if known is not None and not (known.failing and known.reason != reason):
             return
         running = self._running.get(path)
         if running is not None and running.wanted:
@@ -98,15 +111,26 @@ class Scheduler:
         if again is not None:
             self._queued[job.path] = again
 
-    def retry(self, job: Job, now: float) -> None:
-        """A job met a writer: again later, unless something newer is queued for it."""
+    def retry(self, job: Job, now: float, *, failing: bool = False) -> None:
+        """A job met a writer, or a trouble that may pass: again later, unless it is queued anew."""
         self.finish(job)
         if job.path in self._queued:
             return
-        delay = min(BUSY_FIRST * 2.0**job.attempts, BUSY_LAST)
+        first, last = (FAILED_FIRST, FAILED_LAST) if failing else (BUSY_FIRST, BUSY_LAST)
+        attempts = job.attempts if job.failing == failing else 0
+        delay = min(first * 2.0**attempts, last)
         later = self._job(job.path, job.reason, touched=job.touched, due=now + delay)
-        later.attempts = job.attempts + 1
+        later.attempts = attempts + 1
+        later.failing = failing
         self._queued[job.path] = later
+
+    def postpone(self, job: Job, due: float) -> None:
+        """A job that was taken is not to be done before `due`."""
+        self.finish(job)
+        if job.path not in self._queued:
+            later = self._job(job.path, job.reason, touched=job.touched, due=due)
+            later.attempts, later.failing = job.attempts, job.failing
+            self._queued[job.path] = later
 
     def overtake(self) -> int:
         """Drops everything queued and disowns what is running; says how many."""
@@ -127,3 +151,38 @@ class Scheduler:
             self._again[job.path] = job
         else:
             self._queued[job.path] = job
+
+
+class Breaker:
+    """Keeps a tree whose every install fails, as on a full disk, from being tried in a hot loop.
+
+    After `LIMIT` failures in a row it opens: nothing is tried for a pause, then one file at a
+    time, with the pause doubled each time. The first success closes it.
+    """
+
+    LIMIT = 3
+    FIRST = 1.0
+    LAST = 60.0
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._until = 0.0
+
+    @property
+    def open(self) -> bool:
+        return self._failures >= self.LIMIT
+
+    def due(self, running: int) -> float:
+        """When something may be tried again; 0 where at once."""
+        if not self.open:
+            return 0.0
+        return float("inf") if running else self._until
+
+    def failed(self, now: float) -> None:
+        self._failures += 1
+        if self.open:
+            late = min(self._failures - self.LIMIT, 10)
+            self._until = now + min(self.FIRST * 2.0**late, self.LAST)
+
+    def succeeded(self) -> None:
+        self._failures = 0

@@ -4,7 +4,9 @@ Contract: truth is what stat and the bytes say, never an event. A module is stal
 its file (device, inode, size, mtime, ctime) is not the one that we left, when the base's .BTF has
 another digest than the one it was encoded against, or when the encoder's options are others. A
 vmlinux that was relinked with the same .BTF makes nothing stale. A failure is kept like a success:
-the same input is not tried twice. One thread only; the store is the memory.
+the same input (file, base, options, resolver) is not tried twice. BTF that kbuild made is kept as
+it is while it is right. A module whose real place is outside the tree, or in a tree within it, is
+not this tree's. One thread only; the store is the memory.
 
 Cost: `modules` reads modules.order or walks the tree (0.3 s for 5,000 directories); `stale` is one
 stat a module, and one read of the section table for each whose state is new. The base is parsed
@@ -14,9 +16,10 @@ when it is first needed (0.1 s for 4 MB), not to find out that nothing is stale.
 import enum
 import fcntl
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from btfd import elf, kbuild, resolver
+from btfd import elf, kbuild, resolver, usage
 from btfd.bases import Bases
 from btfd.encode import BaseInfo, Outcome, Request, encode_file
 from btfd.engine import Core, Stamp, stamp_of
@@ -36,6 +39,8 @@ NEVER = "never encoded here"
 
 #: A module without DWARF, in the index: no failure of the tree, but nothing was made either.
 SKIPPED = "skipped"
+#: BTF of kbuild's own making that was found right.
+KEPT = "kept"
 
 
 class BaseState(enum.Enum):
@@ -74,23 +79,19 @@ class BuildTree:
         core: Core,
         store: Store,
         *,
-        options: EncoderOptions | None = None,
+        adjust: Callable[[EncoderOptions], EncoderOptions] | None = None,
         encode_base: bool = False,
         force_base: bool = False,
         threads: int = 1,
         resolve_btfids: str = "",
+        use: str = usage.AUTO,
         bases: Bases | None = None,
     ) -> None:
         self.root = os.path.realpath(root)
         self.base_path = os.path.join(self.root, kbuild.BASE)
-        self.encode_base = encode_base
         self._core = core
         self._bases = bases or Bases(core)
         self._store = store
-        self._given_options = options
-        self._force_base = force_base
-        self._threads = threads
-        self._resolve_btfids = resolve_btfids
         self._records = store.modules(self.root)
         self._links = store.links(self.root)
         self._base: BaseInfo | None = None
@@ -99,16 +100,45 @@ class BuildTree:
         self._digest: str | None = None
         self._release: str | None = None
         self._bad_base: tuple[Stamp, Problem] | None = None
-        self.config = kbuild.read_config(self.root)
+        self.configure(
+            adjust=adjust,
+            encode_base=encode_base,
+            force_base=force_base,
+            threads=threads,
+            resolve_btfids=resolve_btfids,
+            use=use,
+        )
+
+    def configure(
+        self,
+        *,
+        adjust: Callable[[EncoderOptions], EncoderOptions] | None,
+        encode_base: bool,
+        force_base: bool,
+        threads: int,
+        resolve_btfids: str,
+        use: str,
+    ) -> None:
+        """Takes what the user wants of this tree. `adjust` changes what its kbuild would pass."""
+        self._adjust = adjust or (lambda options: options)
+        self.encode_base = encode_base
+        self._force_base = force_base
+        self._threads = threads
+        self._resolve_btfids = resolve_btfids
+        self._use = use
         self.reread_config()
 
     def reread_config(self) -> None:
         """Takes auto.conf as it is now; other encoder options make every module stale."""
         self.config = kbuild.read_config(self.root)
+        self.use = usage.decide(self.config, self._use)
         release = kbuild.release_of(self.root)
-        self.options = self._given_options or kbuild.encoder_options(self.config, release)
+        self.options = self._adjust(kbuild.encoder_options(self.config, release))
         self._resolver = resolver.find(self.root, self._resolve_btfids)
-        self._options_key = f"{ENCODER};{self.options.key}"
+        self._options_key = self._failure_key = f"{ENCODER};{self.options.key}"
+        if self._resolver.program is not None:
+            # What it refused, a newer build of it may do.
+            self._failure_key += f";{self._resolver.key};{stamp_of(self._resolver.program)}"
         if (kbuild.numbers(release) or (0, 0)) >= (7, 0):
             # Before, its ids are those that we find ourselves.
             self._options_key += f";{self._resolver.key}"
@@ -122,9 +152,18 @@ class BuildTree:
     def modules(self) -> list[str]:
         """Modules that exist, relative to the root, in kbuild's order where it keeps one."""
         listed = kbuild.modules_order(self.root)
-        if listed is None:
-            return self._walk()
-        return [m for m in listed if os.path.isfile(os.path.join(self.root, m))]
+        found = self._walk() if listed is None else listed
+        return [m for m in found if self.holds(m) and os.path.isfile(os.path.join(self.root, m))]
+
+    def holds(self, module: str) -> bool:
+        """Whether a module's real place is in this tree, not in another by a symbolic link.
+
+        What two trees would both encode, over two bases, would never come to rest.
+        """
+        folder, name = os.path.split(os.path.join(self.root, module))
+        if os.path.islink(os.path.join(folder, name)):
+            return False
+        return folder == self.root or os.path.realpath(folder) == folder
 
     def listed(self) -> frozenset[str] | None:
         """What modules.order names; None where every `.ko` counts."""
@@ -137,7 +176,9 @@ class BuildTree:
             directories[:] = sorted(
                 d
                 for d in directories
-                if os.fsencode(d) not in SKIP and not os.fsencode(d).startswith(SKIP_PREFIX)
+                if os.fsencode(d) not in SKIP
+                and not os.fsencode(d).startswith(SKIP_PREFIX)
+                and not kbuild.is_tree(os.path.join(folder, d))
             )
             inside = os.path.relpath(folder, self.root)
             for name in sorted(files):
@@ -158,7 +199,10 @@ class BuildTree:
         record = self._records.get(module)
         if record is None or record.stamp != stamp:
             return self._why_new(path, record)
-        if record.options != self._options_key:
+        if record.status == KEPT:
+            if self.use.who != usage.KBUILD:
+                return NEVER
+        elif record.options != self._key(record.status):
             return OPTIONS_CHANGED
         if record.base != self._digest:
             return BASE_CHANGED
@@ -173,6 +217,9 @@ class BuildTree:
             return NO_BTF
         return NEVER
 
+    def _key(self, status: str) -> str:
+        return self._failure_key if status in ("failed", SKIPPED) else self._options_key
+
     def stale(self) -> list[Stale]:
         """Every stale module of the tree."""
         found = []
@@ -181,6 +228,26 @@ class BuildTree:
             if reason is not None:
                 found.append(Stale(module, reason))
         return found
+
+    def known(self, module: str) -> Record | None:
+        """What is remembered of a module."""
+        return self._records.get(module)
+
+    def find(self, name: str) -> str | None:
+        """The module that a path (absolute, or relative to the tree) or a bare name means."""
+        if os.path.isabs(name):
+            name = os.path.join(os.path.realpath(os.path.dirname(name)), os.path.basename(name))
+            name = self.relative(name)
+        modules = self.modules()
+        if name in modules:
+            return name
+        bare = _bare(name)
+        return next((m for m in modules if "/" not in name and _bare(m) == bare), None)
+
+    @property
+    def release(self) -> str | None:
+        """The kernel's release, where the base tells it."""
+        return self._release
 
     def failure(self, module: str) -> str | None:
         """Why the module could not be encoded, where that is what we know of it."""
@@ -191,18 +258,19 @@ class BuildTree:
     def barren(self) -> bool:
         """Whether modules were skipped and not one has BTF of ours."""
         states = {record.status for record in self._records.values()}
-        return SKIPPED in states and not states & {"encoded", "unchanged"}
+        return SKIPPED in states and not states & {"encoded", "unchanged", KEPT}
 
     def record(self, module: str, outcome: Outcome, digest: str) -> None:
         """Remembers what came out, made against the base of this digest."""
         keep = outcome.good or (outcome.status == "failed" and outcome.lasting)
         if not keep or outcome.stamp is None:
             return
+        status = SKIPPED if outcome.bare else outcome.status
         record = Record(
             outcome.stamp,
             digest,
-            self._options_key,
-            SKIPPED if outcome.bare else outcome.status,
+            self._key(status),
+            status,
             outcome.reason,
             outcome.types,
             outcome.size,
@@ -311,6 +379,11 @@ class BuildTree:
         except OSError:
             return False
         return found.has_dwarf and not found.has_btf
+
+
+def _bare(name: str) -> str:
+    """A module's name as the kernel knows it."""
+    return os.path.basename(name).removesuffix(".ko").replace("-", "_")
 
 
 def being_written(path: str) -> bool:

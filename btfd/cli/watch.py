@@ -18,6 +18,7 @@ from btfd.daemon import Daemon
 from btfd.engine import Core, native
 from btfd.errors import UsageProblem
 from btfd.journal import Event, Journal
+from btfd.notify import Notifier
 from btfd.store import Store, default_path
 from btfd.tree import BuildTree
 
@@ -51,20 +52,19 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     store = Store(None if settings.cache == "none" else settings.cache or default_path())
     journal = Journal()
     journal.subscribe(lambda event: show(event, out))
-    options = None
-    if common.overridden(settings):
-        options = common.options_for(os.path.realpath(root), settings, out)
     tree = BuildTree(
         root,
         core,
         store,
-        options=options,
+        adjust=lambda options: common.with_settings(options, settings, out),
         encode_base=settings.encode_base,
         force_base=settings.force_base,
         threads=settings.threads,
         resolve_btfids=settings.resolve_btfids,
     )
-    daemon = Daemon(tree, core, journal, jobs=settings.threads, progress=out.progress)
+    daemon = Daemon(
+        tree, core, journal, jobs=settings.threads, notifier=Notifier(), progress=out.progress
+    )
     previous = {s: signal.signal(s, lambda *_: daemon.stop()) for s in _SIGNALS}
     try:
         status = daemon.run(once=args.once)

@@ -60,6 +60,10 @@ class FakeCore:
     gate: threading.Event = field(default_factory=threading.Event)
     busy: Counter[str] = field(default_factory=Counter)
     vermagic: str | None = None
+    full: bool = False
+    """Every install meets a full disk."""
+    denied: set[str] = field(default_factory=set)
+    """Names of files that may not be replaced."""
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -108,6 +112,10 @@ class FakeCore:
         if self.busy[name] > 0:
             self.busy[name] -= 1
             raise Busy("somebody is writing it")
+        if self.full:
+            raise Refused("no space left on device", kind="io")
+        if name in self.denied:
+            raise Refused("permission denied", kind="install")
         if stamp_of(path) != stamp:
             raise Superseded("a newer link is there")
         below = None if base is None else base.hex()

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from btfd import schedule
 from btfd.daemon import Daemon
+from btfd.errors import Problem
 from btfd.journal import Journal
 from btfd.store import Store
 from btfd.tree import BuildTree
@@ -23,17 +25,24 @@ M0, M1, M2 = (f"drivers/d{n}/m{n}.ko" for n in range(3))
 class Run:
     """A daemon in a thread."""
 
-    def __init__(self, root: Path, core: FakeCore, index: str | None = None, jobs: int = 2) -> None:
+    def __init__(
+        self,
+        root: Path,
+        core: FakeCore,
+        index: str | None = None,
+        jobs: int = 2,
+        use: str = "watcher",
+    ) -> None:
         self.root, self.core = root, core
         self.journal = Journal()
         self.daemon: Daemon | None = None
         self.status: int | None = None
-        self._index, self._jobs = index, jobs
+        self._index, self._jobs, self._use = index, jobs, use
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self) -> None:
-        tree = BuildTree(str(self.root), self.core, Store(self._index))
+        tree = BuildTree(str(self.root), self.core, Store(self._index), use=self._use)
         self.daemon = Daemon(tree, self.core, self.journal, jobs=self._jobs)
         self.status = self.daemon.run()
 
@@ -71,8 +80,10 @@ class Run:
 
 
 @contextmanager
-def running(root: Path, core: FakeCore, index: str | None = None, jobs: int = 2) -> Iterator[Run]:
-    run = Run(root, core, index, jobs)
+def running(
+    root: Path, core: FakeCore, index: str | None = None, jobs: int = 2, use: str = "watcher"
+) -> Iterator[Run]:
+    run = Run(root, core, index, jobs, use)
     try:
         run.wait(lambda: "ready" in run.kinds())
         yield run
@@ -136,7 +147,7 @@ def test_a_changed_module_is_encoded_alone(root: Path) -> None:
     core = FakeCore()
     with running(root, core) as run:
         run.wait(lambda: all_current(run))
-        run.wait(lambda: run.daemon is not None and run.daemon.scheduler.idle)
+        run.wait(lambda: run.daemon is not None and run.daemon.work.scheduler.idle)
         before = dict(core.encoded)
         link(root, M1, "edited")
         run.wait(lambda: run.current(M1) and run.kinds(M1).count("encoded") == 2)
@@ -279,6 +290,113 @@ def test_an_overflow_heals(tmp_path: Path) -> None:
                 link(root, modules[n], f"edited {n}")
         run.wait(lambda: "lost" in run.kinds())
         run.wait(lambda: all_current(run, modules))
+
+
+def test_a_full_disk_is_told_once_and_overcome(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "FAILED_FIRST", 0.05)
+    monkeypatch.setattr(schedule.Breaker, "FIRST", 0.05)
+    monkeypatch.setattr(schedule.Breaker, "LAST", 0.2)
+    core = FakeCore()
+    core.full = True
+    with running(root, core) as run:
+        run.wait(lambda: sum(core.encoded.values()) > 6)
+        assert run.kinds().count("failed") == 3, "once a module"
+        assert run.daemon is not None
+        assert sorted(run.daemon.wait().result(PATIENCE)) == [M0, M1, M2], "no need to wait for it"
+        core.full = False
+        run.wait(lambda: all_current(run))
+        assert run.daemon.wait().result(PATIENCE) == []
+
+
+def test_one_file_without_permission_does_not_hold_up_the_others(root: Path) -> None:
+    core = FakeCore()
+    core.denied.add("m1.ko")
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run, (M0, M2)))
+        link(root, M0, "edited")
+        run.wait(lambda: run.current(M0))
+        assert core.encoded["m1.ko"] < 4, "not in a hot loop"
+        core.denied.clear()
+        link(root, M1, "and now with permission")
+        run.wait(lambda: run.current(M1))
+
+
+def test_wait_is_a_barrier(root: Path) -> None:
+    core = FakeCore()
+    with running(root, core) as run:
+        assert run.daemon is not None
+        for n in range(30):
+            link(root, M0, f"first {n}")
+            link(root, M2, f"second {n}")
+            assert run.daemon.wait(None if n % 2 else ["m2", str(root / M0)]).result(PATIENCE) == []
+            assert run.current(M0)
+            assert run.current(M2)
+            if n % 10 == 9:
+                link_base(root, f"base {n}")
+                assert run.daemon.wait().result(PATIENCE) == []
+                assert all_current(run)
+
+
+def test_wait_names_what_failed_and_what_is_unknown(root: Path) -> None:
+    core = FakeCore()
+    with running(root, core) as run:
+        assert run.daemon is not None
+        (root / M1).write_text("nothing\n")
+        assert run.daemon.wait().result(PATIENCE) == [M1]
+        assert run.daemon.wait(["m0"]).result(PATIENCE) == []
+        with pytest.raises(Problem, match="no such module"):
+            run.daemon.wait(["m7"]).result(PATIENCE)
+        (root / "vmlinux").unlink()
+        link(root, M0, "edited")
+        assert M0 in run.daemon.wait().result(PATIENCE)
+        daemon = run.daemon
+    with pytest.raises(Problem, match="not followed any more"):
+        daemon.wait().result(PATIENCE)
+
+
+def test_a_wait_that_is_given_up_is_forgotten(root: Path) -> None:
+    core = FakeCore()
+    with running(root, core) as run:
+        assert run.daemon is not None
+        core.gate.clear()
+        link(root, M0, "slow")
+        given_up = run.daemon.wait()
+        run.wait(lambda: core.encoded["m0.ko"] == 2)
+        assert given_up.cancel()
+        run.daemon.wake.set()
+        run.wait(lambda: run.daemon is not None and not run.daemon._barriers)
+
+
+def test_two_trees_that_share_a_module_by_a_link(root: Path, tmp_path: Path) -> None:
+    other = make_tree(tmp_path / "other", modules=1)
+    link_base(other, "another base")
+    (other / M0).unlink()
+    (other / M0).symlink_to(root / M0)
+    (other / "drivers/far").symlink_to(root / "drivers/d1")
+    (other / "modules.order").write_text(f"{M0}\ndrivers/far/m1.ko\n")
+    core, far = FakeCore(), FakeCore()
+    with running(root, core) as run, running(other, far) as there:
+        run.wait(lambda: all_current(run))
+        link(root, M0, "edited")
+        run.wait(lambda: all_current(run))
+        assert there.daemon is not None
+        assert there.daemon.wait().result(PATIENCE) == []
+    assert not far.encoded, "each module is encoded by the tree that it lies in"
+
+
+def test_a_tree_within_a_tree_is_its_own(root: Path) -> None:
+    make_tree(root / "build")
+    core = FakeCore()
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run))
+        assert run.daemon is not None
+        assert len(run.daemon.tree.modules()) == 3
+
+
+def test_one_tree_has_one_btfd(root: Path) -> None:
+    with running(root, FakeCore()), pytest.raises(Problem, match="another btfd follows this tree"):
+        once(root, FakeCore(), None)
+    assert once(root, FakeCore(), None)[0] == 0
 
 
 def test_fatal_gates_end_it(root: Path) -> None:

@@ -71,7 +71,8 @@ def test_reasons(root: Path, index: str) -> None:
     encode_all(tree, core)
     link(root, M1, "edited")
     assert reasons(tree) == {M1: rooms.NEW_LINK}
-    other = BuildTree(str(root), core, Store(index), options=EncoderOptions(("var",), (), "given"))
+    given = EncoderOptions(("var",), (), "given")
+    other = BuildTree(str(root), core, Store(index), adjust=lambda _: given)
     other.look_at_base()
     assert reasons(other) == {
         M0: rooms.OPTIONS_CHANGED,

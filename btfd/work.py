@@ -1,0 +1,217 @@
+"""Does what is due: hands jobs to threads, takes their outcomes, and knows when to try again.
+
+Contract: `dispatch` starts what the scheduler gives out, as many as there are threads, unless it
+has to be left alone for now: because a make with kbuild's BTF step is at work in the tree, or
+because installing failed several times in a row. `collect` takes outcomes, remembers and records
+them. A trouble that may pass (disk full, no permission) is told once and tried again with growing
+pauses. Everything but the encoding itself happens in the caller's thread.
+
+Cost: about 50 us a job beside the encoding.
+"""
+
+import os
+import queue
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+
+from btfd import usage
+from btfd.encode import Outcome, Request, encode_file
+from btfd.engine import Core
+from btfd.errors import Problem
+from btfd.journal import Recorder
+from btfd.schedule import Breaker, Job, Scheduler
+from btfd.tree import NEVER, NEW_LINK, SKIPPED, BuildTree
+
+#: With `once`: how often a busy file is tried (about 15 s in all).
+ATTEMPTS_ONCE = 12
+
+#: Whether bytes are what we answered for a path over the base of a digest.
+Ours = Callable[[str, bytes, str], bool]
+
+
+@dataclass(slots=True)
+class _Done:
+    job: Job
+    outcome: Outcome
+    digest: str
+
+
+class Work:
+    """The work on one tree. `once`: nothing is put off until something happens."""
+
+    def __init__(
+        self,
+        tree: BuildTree,
+        core: Core,
+        journal: Recorder,
+        wake: Callable[[], None],
+        *,
+        jobs: int,
+        ours: Ours | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.scheduler = Scheduler()
+        self.jobs = max(1, jobs)
+        self.once = False
+        self.failed: set[str] = set()
+        """Modules whose last outcome was a failure."""
+        self.passing: dict[str, Outcome] = {}
+        """Those that failed for a reason that may pass."""
+        self.held: str | None = None
+        """Why modules are left alone for now."""
+        self._tree = tree
+        self._core = core
+        self._journal = journal
+        self._wake = wake
+        self._ours: Ours = ours or (lambda *_: False)
+        self._progress = progress or (lambda *_: None)
+        self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
+        self._breaker = Breaker()
+        self._building = False
+        self._looked = float("-inf")
+        self._finished = 0
+
+    def dispatch(self, pool: Executor, now: float) -> bool:
+        """Starts what is due. False where the base is not what it was."""
+        while self.scheduler.running < self.jobs:
+            if self._breaker.due(self.scheduler.running) > now:
+                return True
+            job = self.scheduler.take(now)
+            if job is None:
+                return True
+            reason = self._tree.why(job.path)
+            if reason is None:
+                self.scheduler.finish(job)
+                self.forget(job.path)
+                continue
+            job.reason = reason
+            wait = self._hold(job, now)
+            if wait is not None:
+                self.scheduler.postpone(job, wait)
+                continue
+            try:
+                request = self._tree.request()
+            except Problem:
+                self.scheduler.retry(job, now)
+                return False
+            # One module alone gets every core, a crowd gets one each.
+            alone = self.scheduler.running == 1 and not len(self.scheduler)
+            threads = self.jobs if alone else 1
+            self._submit(pool, job, replace(request, threads=threads))
+        return True
+
+    def next_due(self) -> float | None:
+        """When there will be something to dispatch; None: not by itself."""
+        due = self.scheduler.next_due()
+        if due is None or self.scheduler.running >= self.jobs:
+            return None
+        return max(due, self._breaker.due(self.scheduler.running))
+
+    def collect(self, now: float) -> None:
+        """Takes the outcomes that are there."""
+        while True:
+            try:
+                done = self._done.get_nowait()
+            except queue.Empty:
+                return
+            self._finish(done, now)
+
+    def forget(self, module: str) -> None:
+        """A module is gone, or right: nothing of its past matters."""
+        self.failed.discard(module)
+        self.passing.pop(module, None)
+
+    def bad(self, modules: Iterable[str] | None = None) -> list[str]:
+        """Those of `modules`, or of all, whose BTF could not be made."""
+        tree = self._tree
+        known = tree.modules() if modules is None else modules
+        return [m for m in known if m in self.failed or tree.failure(m) is not None]
+
+    def _hold(self, job: Job, now: float) -> float | None:
+        """Until when a job must be left to kbuild; None: it may begin."""
+        if self.once or self._tree.use.who != usage.KBUILD:
+            return None
+        if now - self._looked >= usage.LOOK:
+            self._looked = now
+            self._building = usage.building(self._tree.root)
+        if self._building:
+            if self.held is None:
+                self.held = "a make with kbuild's own BTF step is at work in the tree"
+                self._journal.record("held", job.path, reason=self.held)
+            return now + usage.LOOK
+        self.held = None
+        if job.touched is not None and now < job.touched + usage.QUIET:
+            return job.touched + usage.QUIET
+        return None
+
+    def _submit(self, pool: Executor, job: Job, request: Request) -> None:
+        assert request.base is not None
+        base = request.base
+        path = os.path.join(self._tree.root, job.path)
+        earlier = self._tree.earlier(job.path)
+        by_kbuild = self._tree.use.who == usage.KBUILD and job.reason in (NEVER, NEW_LINK)
+
+        def work() -> Outcome:
+            kept = usage.examine(self._core, path, base, self._ours) if by_kbuild else None
+            return kept or encode_file(
+                self._core, path, request, wanted=lambda: job.wanted, earlier=earlier
+            )
+
+        def finished(future: Future[Outcome]) -> None:
+            error = future.exception()
+            outcome = (
+                future.result()
+                if error is None
+                else Outcome(path, "failed", f"internal error: {error!r}", "please report it")
+            )
+            self._done.put(_Done(job, outcome, base.base.digest))
+            self._wake()
+
+        pool.submit(work).add_done_callback(finished)
+
+    def _finish(self, done: _Done, now: float) -> None:
+        job, outcome = done.job, done.outcome
+        self._tree.record(job.path, outcome, done.digest)
+        patient = not self.once or job.attempts < ATTEMPTS_ONCE
+        if outcome.status == "busy" and job.wanted and patient:
+            self.scheduler.retry(job, now)
+            return
+        passing = outcome.status == "failed" and not outcome.lasting
+        if passing and job.wanted and not self.once:
+            self.scheduler.retry(job, now, failing=True)
+        else:
+            self.scheduler.finish(job)
+        if outcome.status == "superseded" and job.wanted:
+            self.scheduler.touch(job.path, NEW_LINK, now)
+            return
+        if outcome.status == "dropped" or not job.wanted:
+            return
+        known = self.passing.get(job.path)
+        self.forget(job.path)
+        if passing:
+            self._breaker.failed(now)
+            self.passing[job.path] = outcome
+        elif outcome.good:
+            self._breaker.succeeded()
+        if not outcome.good and not outcome.bare:
+            self.failed.add(job.path)
+        if not (passing and known is not None and known.reason == outcome.reason):
+            self._record(job, outcome)
+        self._finished += 1
+        self._progress(
+            self._finished, self._finished + self.scheduler.running + len(self.scheduler)
+        )
+
+    def _record(self, job: Job, outcome: Outcome) -> None:
+        self._journal.record(
+            SKIPPED if outcome.bare else outcome.status if outcome.good else "failed",
+            job.path,
+            because=job.reason,
+            reason=outcome.reason,
+            hint=outcome.hint,
+            types=outcome.types,
+            split_bytes=outcome.size,
+            milliseconds={k: round(v, 3) for k, v in outcome.stages.items()},
+            warnings=list(outcome.warnings),
+        )
