@@ -127,6 +127,26 @@ fn errors_say_which_types() {
 }
 
 #[test]
+fn a_base_that_repeats_its_types_costs_and_is_no_error() {
+    // Every typedef leads to an end of its own, through pointers: each is compared with each.
+    let chains = |first: u32, count: u32, size: u32| {
+        let mut types = Vec::new();
+        for _ in 0..count {
+            let end = first + types.len() as u32;
+            types.push(vec![1, info(Kind::Float, 0, false), size]);
+            types.extend((0..99).map(|i| ptr(end + i).to_vec()));
+            types.push(vec![3, info(Kind::Typedef, 0, false), end + 99]);
+        }
+        types
+    };
+    let (below, split) = (chains(1, 1_000, 4), chains(101_001, 150, 8));
+    let base: Vec<&[u32]> = below.iter().map(Vec::as_slice).collect();
+    let split: Vec<&[u32]> = split.iter().map(Vec::as_slice).collect();
+    let types = fold(Some(&base), &split).unwrap();
+    assert_eq!(types.len(), 101);
+}
+
+#[test]
 fn layers_must_continue() {
     let base = Base::new(layer(None, &[INT])).unwrap();
     let mut alone = layer(None, &[INT]);
