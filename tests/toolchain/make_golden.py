@@ -1,5 +1,7 @@
 """Writes golden.json with what pahole 1.31 makes of the sources in assembler.
 
+Of annotations.s with what the pahole after it makes, which calls itself 1.31 too for a while.
+
 BTFD_PAHOLE_131=.../pahole python -m tests.toolchain.make_golden
 """
 

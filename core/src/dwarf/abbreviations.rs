@@ -5,6 +5,7 @@
 //! of fixed size that do not matter become one step. gimli reads the same DIEs attribute by
 //! attribute at three to five times the cost; tests hold the two against each other.
 
+use super::annotations::GNU_ANNOTATION;
 use super::bytes::Cursor;
 use gimli::constants as dw;
 use gimli::{DwAt, DwForm, DwTag, Format};
@@ -31,6 +32,7 @@ pub(super) enum Field {
     Declaration,
     External,
     Artificial,
+    Annotation,
     // Of root DIEs only.
     Language,
     StrOffsetsBase,
@@ -59,6 +61,7 @@ impl Field {
             dw::DW_AT_declaration => Field::Declaration,
             dw::DW_AT_external => Field::External,
             dw::DW_AT_artificial => Field::Artificial,
+            GNU_ANNOTATION => Field::Annotation,
             dw::DW_AT_language => Field::Language,
             dw::DW_AT_str_offsets_base => Field::StrOffsetsBase,
             dw::DW_AT_addr_base => Field::AddrBase,
@@ -75,15 +78,23 @@ fn matters(tag: DwTag, field: Field) -> bool {
     match tag {
         dw::DW_TAG_member => matches!(
             field,
-            Name | Type | ByteSize | BitSize | BitOffset | DataBitOffset | MemberLocation
+            Name | Type
+                | ByteSize
+                | BitSize
+                | BitOffset
+                | DataBitOffset
+                | MemberLocation
+                | Annotation
         ),
-        dw::DW_TAG_formal_parameter => matches!(field, Name | Type | Origin | Location),
+        dw::DW_TAG_formal_parameter => {
+            matches!(field, Name | Type | Origin | Location | Annotation)
+        }
         dw::DW_TAG_variable => matches!(
             field,
             Name | Type | Specification | Location | Declaration | External | Artificial
         ),
         dw::DW_TAG_subprogram => {
-            matches!(field, Name | Type | Origin | Specification | Declaration)
+            matches!(field, Name | Type | Origin | Specification | Declaration | Annotation)
         }
         // Passed over or only gone into.
         dw::DW_TAG_lexical_block

@@ -15,6 +15,8 @@ pub(super) struct Attributes<'d> {
     pub ty: u32,
     pub origin: u32,
     pub specification: Option<u32>,
+    /// The first of GCC's annotations.
+    pub annotation: u32,
     pub byte_size: Option<u64>,
     pub bit_size: u64,
     pub bit_offset: u64,
@@ -69,6 +71,7 @@ impl<'d> Attributes<'d> {
                 Field::Declaration => a.declaration = true,
                 Field::External => a.external = true,
                 Field::Artificial => a.artificial = true,
+                Field::Annotation => a.annotation = reference(unit, &raw, start),
                 Field::Skip
                 | Field::Language
                 | Field::StrOffsetsBase

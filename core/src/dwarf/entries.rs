@@ -4,6 +4,7 @@
 //! Here the same steps read every DIE of a unit and say what they found, so that another reader of
 //! DWARF can be held against them.
 
+use super::annotations::GNU_ANNOTATION;
 use super::attributes::Attributes;
 use super::cu::Text;
 use super::unit::{Debug, Group, Location, Unit};
@@ -125,6 +126,7 @@ fn list<'d>(a: &Attributes<'d>, start: usize) -> Vec<(DwAt, Value<'d>)> {
         (dw::DW_AT_specification, a.specification.and_then(reference)),
         (dw::DW_AT_type, reference(a.ty)),
         (dw::DW_AT_data_bit_offset, a.data_bit_offset.map(Value::Number)),
+        (GNU_ANNOTATION, reference(a.annotation)),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -10,6 +10,7 @@
 //! come to rely on.
 
 mod abbreviations;
+mod annotations;
 mod attributes;
 mod bytes;
 mod cu;

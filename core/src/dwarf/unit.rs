@@ -238,7 +238,8 @@ impl<'d> Group<'d> {
 
     /// The unit that holds a DIE.
     pub(super) fn unit_of(&self, die: usize) -> Option<&Unit<'d>> {
-        self.units.iter().find(|u| (u.offset..u.offset + u.len).contains(&die))
+        let next = self.units.partition_point(|u| u.offset <= die);
+        self.units[..next].last().filter(|u| die < u.offset + u.len)
     }
 
     /// Bytes of DWARF: how much work the group is.
@@ -310,8 +311,13 @@ impl<'d> Unit<'d> {
 
     /// The bytes of the unit from its root DIE on; positions are offsets in `.debug_info`.
     pub fn entries(&self) -> Cursor<'d> {
+        self.entries_from(self.root)
+    }
+
+    /// The bytes of the unit from the DIE at an offset in it on.
+    pub fn entries_from(&self, die: usize) -> Cursor<'d> {
         let end = (self.offset + self.len).min(self.sections.info.len());
-        Cursor::at(&self.sections.info[..end], self.root)
+        Cursor::at(&self.sections.info[..end], die)
     }
 
     /// Passes over a step, which may stand for several attributes: the form is that of the first.

@@ -6,6 +6,7 @@
 
 use super::Known;
 use super::abbreviations::Plan;
+use super::annotations;
 use super::attributes::{self, Attributes};
 use super::cu::{Cu, Names, Text};
 use super::emit::{Emitter, Head, IS_ID, Member, Place};
@@ -27,14 +28,14 @@ const MAX_DIMENSIONS: usize = 64;
 /// A DIE whose children are being read. Indexes say where its children begin in the walk's lists.
 enum Open<'d> {
     Scope { top_level: bool },
-    Composite { head: Head<'d>, members: usize, count: i32, tags: usize },
+    Composite { head: Head<'d>, members: usize, count: i32, tags: usize, annotation: u32 },
     Enum { head: Head<'d>, values: usize },
     Array { at: Place, ty: u32, dimensions: usize, nelems: u32 },
     Proto { at: Place, ty: u32, params: usize, variadic: bool },
-    Function { index: usize, params: u32 },
+    Function { index: usize, params: u32, annotation: u32 },
     Block,
     Inlined,
-    Pointer { at: Place, ty: u32, tags: usize },
+    Pointer { at: Place, ty: u32, tags: usize, annotation: u32 },
     Typedef { at: Place, name: Text<'d>, ty: u32, tags: usize },
     Tagged(TagOn),
     Skip,
@@ -81,6 +82,7 @@ fn read_units<'d>(
         return Err(DwarfError::die(group.start, what));
     }
     let mut walk = Walk {
+        group,
         target,
         sorts_members: false,
         out: Emitter {
@@ -109,7 +111,7 @@ fn read_units<'d>(
 }
 
 /// Either layer may end the walk; which unit it was is known one level up.
-enum Stop {
+pub(super) enum Stop {
     Gimli(Error),
     Dwarf(DwarfError),
 }
@@ -129,6 +131,7 @@ impl From<DwarfError> for Stop {
 type Walked<T> = std::result::Result<T, Stop>;
 
 struct Walk<'a, 'd> {
+    group: &'a Group<'d>,
     target: Target,
     /// Rust lays members out in another order than they are written in; BTF wants them ascending.
     sorts_members: bool,
@@ -225,6 +228,7 @@ impl<'d> Walk<'_, 'd> {
                 if tag == dw::DW_TAG_member {
                     let in_union = head.kind == Kind::Union;
                     self.members.push(self.out.member(offset, a, in_union)?);
+                    self.annotations(TagOn::Composite(component), a.annotation)?;
                 }
                 Open::Tagged(TagOn::Composite(component))
             }
@@ -255,7 +259,7 @@ impl<'d> Walk<'_, 'd> {
                 *variadic = true;
                 Open::Skip
             }
-            (Open::Function { index, params }, dw::DW_TAG_formal_parameter) => {
+            (Open::Function { index, params, .. }, dw::DW_TAG_formal_parameter) => {
                 let (index, position) = (*index, *params);
                 *params += 1;
                 let unexpected = match (a.location, self.target.register(position)) {
@@ -265,7 +269,9 @@ impl<'d> Walk<'_, 'd> {
                     _ => false,
                 };
                 self.out.pending.param(index, offset, a, unexpected);
-                Open::Tagged(TagOn::Function(index, position as i32))
+                let on = TagOn::Function(index, position as i32);
+                self.annotations(on, a.annotation)?;
+                Open::Tagged(on)
             }
             (Open::Function { index, .. }, dw::DW_TAG_unspecified_parameters) => {
                 self.out.pending.functions[*index].variadic = true;
@@ -324,6 +330,7 @@ impl<'d> Walk<'_, 'd> {
                     members: self.members.len(),
                     count: 0,
                     tags: self.composite_tags.len(),
+                    annotation: a.annotation,
                 }
             }
             dw::DW_TAG_enumeration_type => {
@@ -339,7 +346,7 @@ impl<'d> Walk<'_, 'd> {
             }
             dw::DW_TAG_pointer_type => {
                 let (at, tags) = (self.out.place(offset), self.type_tags.len());
-                Open::Pointer { at, ty: a.ty, tags }
+                Open::Pointer { at, ty: a.ty, tags, annotation: a.annotation }
             }
             dw::DW_TAG_typedef => Open::Typedef {
                 at: self.out.place(offset),
@@ -362,7 +369,7 @@ impl<'d> Walk<'_, 'd> {
             }
             dw::DW_TAG_subprogram => {
                 let index = self.out.pending.function(offset, a);
-                Open::Function { index, params: 0 }
+                Open::Function { index, params: 0, annotation: a.annotation }
             }
             dw::DW_TAG_variable => {
                 let address = match a.location {
@@ -420,7 +427,8 @@ impl<'d> Walk<'_, 'd> {
     /// A DIE is complete: it becomes a type, if it is one.
     fn close(&mut self, open: Open<'d>) -> Walked<()> {
         match open {
-            Open::Composite { head, members, tags, .. } => {
+            Open::Composite { head, members, tags, annotation, .. } => {
+                self.annotations(TagOn::Composite(-1), annotation)?;
                 if self.sorts_members {
                     self.members[members..].sort_by_key(|m| m.bits / 8);
                 }
@@ -437,7 +445,10 @@ impl<'d> Walk<'_, 'd> {
                 self.out.proto(at, ty, &self.params[params..], variadic);
                 self.params.truncate(params);
             }
-            Open::Pointer { at, ty, tags } => {
+            Open::Pointer { at, ty, tags, annotation } => {
+                if self.type_tags.len() == tags && self.out.features.type_tag {
+                    self.type_annotations(annotation)?;
+                }
                 self.out.pointer(at, ty, &self.type_tags[tags..]);
                 self.type_tags.truncate(tags);
             }
@@ -445,7 +456,10 @@ impl<'d> Walk<'_, 'd> {
                 self.out.typedef(at, name, ty)?;
                 self.take_tags(tags);
             }
-            Open::Function { index, .. } => self.out.pending.completed.push(index),
+            Open::Function { index, annotation, .. } => {
+                self.annotations(TagOn::Function(index, -1), annotation)?;
+                self.out.pending.completed.push(index);
+            }
             Open::Scope { .. } | Open::Block | Open::Inlined | Open::Tagged(_) | Open::Skip => {}
         }
         Ok(())
@@ -466,6 +480,28 @@ impl<'d> Walk<'_, 'd> {
             }
         }
         Open::Skip
+    }
+
+    /// The `btf_decl_tag`s of a chain, in its order.
+    fn annotations(&mut self, on: TagOn, first: u32) -> Walked<()> {
+        for a in annotations::chain(self.group, first)? {
+            self.annotation(on, &a);
+        }
+        Ok(())
+    }
+
+    /// The `btf_type_tag`s of a pointer's chain, which begins with the one nearest to the star.
+    fn type_annotations(&mut self, first: u32) -> Walked<()> {
+        let begin = self.type_tags.len();
+        for a in annotations::chain(self.group, first)? {
+            if a.text().bytes() != b"btf_type_tag" {
+                break;
+            }
+            let tag = self.out.type_tag(a.const_text.unwrap_or_default());
+            self.type_tags.push(tag);
+        }
+        self.type_tags[begin..].reverse();
+        Ok(())
     }
 
     /// The type emitted last has the tags collected since there were `first` of them.

@@ -1,0 +1,48 @@
+//! GCC's annotations (since GCC 16): tags in a chain of DIEs of their own.
+//!
+//! Clang puts a tag below the DIE that has it. GCC lets the DIE refer to its first tag, and each tag
+//! to the next; DIEs with the same tags share the chain, which may stand anywhere in the unit.
+
+use super::DwarfError;
+use super::attributes::Attributes;
+use super::unit::Group;
+use super::walk::Stop;
+use gimli::{DwAt, DwTag};
+
+/// `DW_AT_GNU_annotation`.
+pub(super) const GNU_ANNOTATION: DwAt = DwAt(0x2139);
+/// `DW_TAG_GNU_annotation`.
+const TAG: DwTag = DwTag(0x6001);
+/// Sources have two or three.
+const MAX_LENGTH: usize = 1 << 10;
+
+/// The annotations from the DIE at `first` on, an offset in the group. A reference to anything else
+/// ends the chain; one that does not end is an error.
+pub(super) fn chain<'d>(
+    group: &Group<'d>,
+    first: u32,
+) -> std::result::Result<Vec<Attributes<'d>>, Stop> {
+    let mut chain: Vec<Attributes<'d>> = Vec::new();
+    let mut next = first;
+    while next != 0 {
+        let offset = group.start + next as usize;
+        let Some(unit) = group.unit_of(offset) else { break };
+        let mut cursor = unit.entries_from(offset);
+        let code = cursor.uleb()?;
+        if code == 0 {
+            break;
+        }
+        let plan = unit.abbreviations.get(code)?;
+        if plan.tag != TAG {
+            break;
+        }
+        if chain.len() == MAX_LENGTH {
+            let what = format!("{MAX_LENGTH} annotations lead here, expected an end before");
+            return Err(DwarfError::die(offset, what).into());
+        }
+        let annotation = Attributes::read(unit, plan, &mut cursor, group.start)?;
+        next = annotation.annotation;
+        chain.push(annotation);
+    }
+    Ok(chain)
+}
