@@ -46,11 +46,13 @@ class TreeResult:
     memory_base: int = 0
     memory_all: int = 0
     compared: int = 0
+    equal: int = 0
 
     def as_json(self) -> dict[str, object]:
         return {
             "modules": self.modules,
             "modules_compared": self.compared,
+            "modules_equal": self.equal,
             "pahole": self.pahole.as_json(),
             "cold": self.cold.as_json(),
             "base_changed": self.rebase.as_json(),
@@ -74,6 +76,7 @@ class TreeResult:
         p99 = quantiles(self.quiet, n=100)[98]
         yield ["close to .BTF, median / p99", "-", f"{median(self.quiet):.1f} / {p99:.1f}", "-"]
         yield ["resident, base only", "-", f"{self.memory_base / 1e6:.0f} MB", "-"]
+        yield ["pahole's types, over both bases", "-", f"{self.equal} of {self.compared}", "-"]
         yield ["resident, all modules", "-", f"{self.memory_all / 1e6:.0f} MB", "-"]
 
 
@@ -140,11 +143,11 @@ def measure(tree: KernelTree, pahole: Pahole, work: Path, runs: int, jobs: int) 
         command = [sys.executable, "-m", "btfd", "watch", str(bench.root), "--once", f"-j{jobs}"]
         with tempfile.TemporaryDirectory(dir=work) as cache:
             process(command, result.cold, {"XDG_CACHE_HOME": cache})
-    result.compared = _compare(bench, original, reference / "first", pahole)
+    _compare(bench, original, reference / "first", pahole, result)
 
     with tempfile.TemporaryDirectory(dir=work) as cache:
         _follow(bench, result, original, Path(cache), runs, jobs)
-    result.compared += _compare(bench, bench.other, reference / "other", pahole)
+    _compare(bench, bench.other, reference / "other", pahole, result)
     result.memory_base = _base_only(bench, work, jobs)
     return result
 
@@ -220,15 +223,15 @@ def _pahole(
     series.add(time.perf_counter() - start, used)
 
 
-def _compare(bench: Workbench, vmlinux: Path, results: Path, pahole: Pahole) -> int:
-    """How many modules hold pahole's types; CannotMeasure where one does not."""
+def _compare(
+    bench: Workbench, vmlinux: Path, results: Path, pahole: Pahole, result: TreeResult
+) -> None:
+    """Counts the modules that hold pahole's types."""
     base = load(vmlinux)
-    count = 0
     for name in bench.modules:
         found = [p for p in (results / name).iterdir() if p.stat().st_size]
         if not found:
             continue
         theirs, ours = load(found[0], base), load(bench.root / name, base)
-        check_equal(name, theirs, ours, pahole)
-        count += 1
-    return count
+        result.equal += check_equal(name, theirs, ours, pahole)
+        result.compared += 1
