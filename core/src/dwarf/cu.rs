@@ -90,7 +90,7 @@ impl<'d> Names<'d> {
 /// A hash of a place: neighbours far apart, high bits used.
 #[inline]
 fn spread(place: usize) -> u64 {
-    let product = u128::from(place as u64) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let product = u128::from(place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     (product >> 64) as u64 ^ product as u64
 }
 
