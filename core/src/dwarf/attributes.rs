@@ -3,6 +3,7 @@
 use super::abbreviations::{Field, Plan};
 use super::bytes::Cursor;
 use super::cu::Text;
+use super::emit::IS_ID;
 use super::unit::{Location, Raw, Slice, Unit};
 use gimli::Operation;
 use gimli::constants as dw;
@@ -111,7 +112,9 @@ fn reference(unit: &Unit<'_>, raw: &Raw<'_>, start: usize) -> u32 {
         _ => return 0,
     };
     let offset = from.checked_add(raw.number).and_then(|o| o.checked_sub(start as u64));
-    offset.and_then(|o| u32::try_from(o).ok()).unwrap_or(0)
+    // Groups are smaller than this, and numbers from here on mean something else.
+    let inside = |o: u64| u32::try_from(o).ok().filter(|&o| o < IS_ID);
+    offset.and_then(inside).unwrap_or(0)
 }
 
 /// A constant; 0 where the form is none of a number.
