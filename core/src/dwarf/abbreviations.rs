@@ -7,9 +7,12 @@
 
 use super::annotations::GNU_ANNOTATION;
 use super::bytes::Cursor;
+use foldhash::fast::FixedState;
 use gimli::constants as dw;
 use gimli::{DwAt, DwForm, DwTag, Format};
+use hashbrown::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The attributes that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +140,8 @@ pub(super) struct Plan {
 pub(super) struct Table {
     /// By code, which compilers count from 1.
     plans: Vec<Option<Plan>>,
+    /// Those with codes far above their number.
+    far: HashMap<u64, Plan, FixedState>,
     steps: Vec<Step>,
     skips: Vec<Step>,
     /// Some abbreviation refers to DIEs of other units.
@@ -148,30 +153,61 @@ pub(super) struct Table {
 }
 
 /// What the sizes of forms depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sizes {
     pub version: u16,
     pub format: Format,
     pub address: u8,
 }
 
-/// Codes above this are not what compilers write.
-const MAX_CODE: u64 = 1 << 20;
+/// The tables of a file, each compiled once.
+///
+/// Units of hostile files can name a place each in one long table, which would be compiled from
+/// every one of them.
+#[derive(Debug)]
+pub(super) struct Tables<'d> {
+    section: &'d [u8],
+    known: HashMap<(usize, Sizes), Arc<Table>, FixedState>,
+    /// How many more bytes are read.
+    left: usize,
+}
+
+impl<'d> Tables<'d> {
+    pub fn new(section: &'d [u8]) -> Tables<'d> {
+        // Once is what compilers need; once for each size of an address and offset is fair.
+        Tables { section, known: HashMap::default(), left: section.len().saturating_mul(4) }
+    }
+
+    /// The table at an offset of `.debug_abbrev`.
+    pub fn get(&mut self, offset: usize, sizes: Sizes) -> gimli::Result<Arc<Table>> {
+        if let Some(table) = self.known.get(&(offset, sizes)) {
+            return Ok(Arc::clone(table));
+        }
+        let bad = || gimli::Error::OffsetOutOfBounds(offset as u64);
+        let rest = self.section.get(offset..).ok_or_else(bad)?;
+        let (table, len) = Table::parse(&rest[..rest.len().min(self.left)], sizes)?;
+        self.left -= len;
+        let table = Arc::new(table);
+        self.known.insert((offset, sizes), Arc::clone(&table));
+        Ok(table)
+    }
+}
+
+/// Codes are taken to be dense while no more than these are left out, and one for each that is there.
+const GAP: u64 = 16;
 
 impl Table {
-    /// Compiles the table at `offset` of `.debug_abbrev`.
-    pub fn parse(section: &[u8], offset: usize, sizes: Sizes) -> gimli::Result<Table> {
+    /// Compiles the table that `section` begins with, and tells its length.
+    fn parse(section: &[u8], sizes: Sizes) -> gimli::Result<(Table, usize)> {
         let mut table = Table::default();
-        let rest = section.get(offset..).ok_or(gimli::Error::OffsetOutOfBounds(offset as u64))?;
-        let mut cursor = Cursor::new(rest);
+        let mut cursor = Cursor::new(section);
+        let mut count = 0;
         loop {
             let code = cursor.uleb()?;
             if code == 0 {
-                return Ok(table);
+                return Ok((table, cursor.position()));
             }
-            if code > MAX_CODE {
-                return Err(gimli::Error::InvalidAbbreviationCode(code));
-            }
+            count += 1;
             let tag = DwTag(cursor.uleb()? as u16);
             let has_children = cursor.u8()? != 0;
             let (first, first_skip) = (table.steps.len(), table.skips.len());
@@ -200,13 +236,17 @@ impl Table {
                 let field = if matters(tag, field) { field } else { Field::Skip };
                 push(&mut table.steps, first, Step { field, ..skip });
             }
+            // The first definition of a code counts, as in gimli and libdw.
+            let (steps, skips) = (first..table.steps.len(), first_skip..table.skips.len());
+            let plan = Plan { tag, has_children, may_declare, steps, skips };
+            if code > 2 * count + GAP || table.far.contains_key(&code) {
+                table.far.entry(code).or_insert(plan);
+                continue;
+            }
             let code = code as usize;
             if table.plans.len() <= code {
                 table.plans.resize(code + 1, None);
             }
-            // The first definition of a code counts, as in gimli and libdw.
-            let (steps, skips) = (first..table.steps.len(), first_skip..table.skips.len());
-            let plan = Plan { tag, has_children, may_declare, steps, skips };
             table.plans[code].get_or_insert(plan);
         }
     }
@@ -216,7 +256,7 @@ impl Table {
     pub fn get(&self, code: u64) -> gimli::Result<&Plan> {
         match self.plans.get(code as usize) {
             Some(Some(plan)) => Ok(plan),
-            _ => Err(gimli::Error::InvalidAbbreviationCode(code)),
+            _ => self.far.get(&code).ok_or(gimli::Error::InvalidAbbreviationCode(code)),
         }
     }
 

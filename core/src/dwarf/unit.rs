@@ -1,6 +1,6 @@
 //! The debug sections of a file and its units.
 
-use super::abbreviations::{Field, Sizes, Step, Table};
+use super::abbreviations::{Field, Sizes, Step, Table, Tables};
 use super::bytes::Cursor;
 use super::cu::Text;
 use super::{DwarfError, Result};
@@ -13,6 +13,7 @@ use gimli::{
     DebugStrOffsetsIndex, DwForm, DwLang, Encoding, EndianSlice, LocationLists,
     LocationListsOffset, RawLocListIter, RunTimeEndian, UnitHeader, UnitType,
 };
+use std::sync::Arc;
 
 /// gimli's reader over our buffers.
 pub(super) type Slice<'d> = EndianSlice<'d, RunTimeEndian>;
@@ -53,7 +54,7 @@ pub(super) struct Unit<'d> {
     /// Offset of the root DIE in `.debug_info`.
     pub root: usize,
     pub encoding: Encoding,
-    pub abbreviations: Table,
+    pub abbreviations: Arc<Table>,
     pub name: &'d [u8],
     pub language: Option<DwLang>,
     /// Most of it is in a `.dwo` file.
@@ -68,7 +69,6 @@ pub(super) struct Unit<'d> {
 #[derive(Clone, Copy, Debug)]
 struct Sections<'d> {
     info: &'d [u8],
-    abbrev: &'d [u8],
     str: &'d [u8],
     line_str: &'d [u8],
     str_offsets: DebugStrOffsets<Slice<'d>>,
@@ -141,7 +141,6 @@ impl Debug {
         let slice = |bytes| EndianSlice::new(bytes, endian);
         let sections = Sections {
             info: &self.info,
-            abbrev: &self.abbrev,
             str: &self.str,
             line_str: &self.line_str,
             str_offsets: DebugStrOffsets::from(slice(&self.str_offsets)),
@@ -152,6 +151,7 @@ impl Debug {
             ),
             endian,
         };
+        let mut tables = Tables::new(&self.abbrev);
         let mut units = Vec::new();
         let mut headers = DebugInfo::from(slice(&self.info)).units();
         let mut last = 0;
@@ -170,10 +170,10 @@ impl Debug {
                 }
                 UnitType::Partial => continue,
             }
-            let unit = Unit::new(&header, offset, sections)
+            let unit = Unit::new(&header, offset, sections, &mut tables)
                 .map_err(|source| DwarfError::Malformed { unit: offset, source })?;
             let Some(unit) = unit else { continue };
-            match unit.abbreviations {
+            match *unit.abbreviations {
                 _ if unit.is_split => return Err(DwarfError::Split),
                 Table { refers_outside: true, .. } => return Err(DwarfError::Supplementary),
                 Table { refers_by_signature: true, .. } => return Err(DwarfError::TypeUnits),
@@ -254,6 +254,7 @@ impl<'d> Unit<'d> {
         header: &UnitHeader<Slice<'d>>,
         offset: usize,
         sections: Sections<'d>,
+        tables: &mut Tables<'d>,
     ) -> gimli::Result<Option<Unit<'d>>> {
         let encoding = header.encoding();
         let sizes = Sizes {
@@ -267,7 +268,7 @@ impl<'d> Unit<'d> {
             len: header.length_including_self(),
             root: offset + header.size_of_header(),
             encoding,
-            abbreviations: Table::parse(sections.abbrev, header.debug_abbrev_offset().0, sizes)?,
+            abbreviations: tables.get(header.debug_abbrev_offset().0, sizes)?,
             name: b"",
             language: None,
             is_split: false,
