@@ -283,6 +283,7 @@ fn functions<'d>(cu: &mut Cu<'d>, pending: &mut Pending<'d>, known: Known<'_>, t
             functions[index].ty = functions[origin].ty;
         }
     }
+    let mut packing = layout::Packing::new(&cu.types, target.pointer_size);
     for &index in completed.iter() {
         let f = &functions[index];
         let own = || params[f.params.clone()].iter().filter(|p| p.function == index);
@@ -295,9 +296,7 @@ fn functions<'d>(cu: &mut Cu<'d>, pending: &mut Pending<'d>, known: Known<'_>, t
         let unexpected_reg =
             own().any(|p| p.unexpected) && !own().any(|p| layout::is_struct(types, p.ty));
         let uncertain_location = own().count() >= target.register_params as usize
-            && own()
-                .skip(target.register_params as usize)
-                .any(|p| layout::is_packed_struct(types, p.ty, target.pointer_size));
+            && own().skip(target.register_params as usize).any(|p| packing.is_packed_struct(p.ty));
         let mut list: Vec<Param> = own()
             .map(|p| Param { name: cu.names.intern(p.name.unwrap_or_default()), ty: p.ty })
             .collect();
