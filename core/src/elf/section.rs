@@ -14,6 +14,13 @@ use std::path::Path;
 const LAYOUT_START: u64 = 0x10000;
 /// Decompressed sections larger than this are refused (DWARF of a whole distribution kernel: 2 GiB).
 const MAX_INFLATED: u64 = 4 << 30;
+/// Up to this size, what a section says of its decompressed size is believed.
+const PLAUSIBLE: u64 = 64 << 20;
+/// Beyond it, no debug data shrinks to less than one part in so many (usual are 2 to 10; zlib could
+/// say 1000).
+const MAX_RATIO: u64 = 64;
+/// Longer section names are not of any tool. (A million sections can share one long string.)
+const MAX_NAME: usize = 4096;
 
 /// One section header, the same for both classes.
 #[derive(Clone, Debug)]
@@ -186,10 +193,15 @@ impl Image {
     pub fn read_relocated(&self, section: &Section, symbols: &Symbols) -> Result<Vec<u8>> {
         let mut bytes = self.read(section)?;
         if self.relocatable {
+            let mut room = self.len;
             for table in &self.sections {
                 if matches!(table.kind, elf::SHT_RELA | elf::SHT_REL)
                     && table.info as usize == section.index
                 {
+                    // Tables may stand in the same place, and there may be a million of them.
+                    room = room.checked_sub(table.size).ok_or_else(|| {
+                        section.malformed("its relocations are larger than the file")
+                    })?;
                     let entries = self.read(table)?;
                     super::relocate::apply(self, section, table, &entries, symbols, &mut bytes)?;
                 }
@@ -239,10 +251,11 @@ impl Image {
         let size = if self.is_64 { word(8, 8) } else { word(4, 4) };
         match kind {
             elf::ELFCOMPRESS_ZLIB => {
-                read_inflated(section, flate2::read::ZlibDecoder::new(data), size)
+                let decoder = flate2::read::ZlibDecoder::new(data);
+                read_inflated(section, decoder, data.len(), size)
             }
             elf::ELFCOMPRESS_ZSTD => match ruzstd::decoding::StreamingDecoder::new(data) {
-                Ok(decoder) => read_inflated(section, decoder, size),
+                Ok(decoder) => read_inflated(section, decoder, data.len(), size),
                 Err(e) => Err(malformed(format!("does not inflate: {e}"))),
             },
             other => Err(malformed(format!("compression type {} is not known", other.0))),
@@ -300,13 +313,19 @@ fn inflate_gnu(section: &Section, raw: &[u8]) -> Result<Vec<u8>> {
         return Err(section.malformed("no room for its compression header"));
     };
     let size = head[4..].iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
-    read_inflated(section, flate2::read::ZlibDecoder::new(data), size)
+    read_inflated(section, flate2::read::ZlibDecoder::new(data), data.len(), size)
 }
 
-/// Reads what has to be `size` bytes.
-fn read_inflated(section: &Section, from: impl Read, size: u64) -> Result<Vec<u8>> {
-    if size > MAX_INFLATED {
-        return Err(section.malformed(&format!("says it inflates to {size} bytes")));
+/// Reads what has to be `size` bytes, from `deflated` ones.
+fn read_inflated(
+    section: &Section,
+    from: impl Read,
+    deflated: usize,
+    size: u64,
+) -> Result<Vec<u8>> {
+    if size > MAX_INFLATED || size > PLAUSIBLE && size / MAX_RATIO > deflated as u64 {
+        let what = format!("says that {deflated} bytes inflate to {size}, which is not believed");
+        return Err(section.malformed(&what));
     }
     let mut out = Vec::new();
     // One byte more than announced is enough to see that the announcement was wrong.
@@ -356,10 +375,14 @@ where
         .iter()
         .enumerate()
         .map(|(index, s)| {
-            let name = sections.section_name(endian, s).unwrap_or_default().to_vec();
-            Section {
+            let name = sections.section_name(endian, s).unwrap_or_default();
+            if name.len() > MAX_NAME {
+                let what = format!("section [{index}] has a name of {} bytes", name.len());
+                return Err(ElfError::Malformed(what));
+            }
+            Ok(Section {
                 index,
-                name,
+                name: name.to_vec(),
                 kind: s.sh_type(endian),
                 flags: s.sh_flags(endian),
                 address: s.sh_addr(endian).into(),
@@ -368,9 +391,9 @@ where
                 size: s.sh_size(endian).into(),
                 link: s.sh_link(endian),
                 info: s.sh_info(endian),
-            }
+            })
         })
-        .collect();
+        .collect::<Result<_>>()?;
     Ok((head, list))
 }
 

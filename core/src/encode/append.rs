@@ -117,7 +117,7 @@ impl<'base> File<'base> {
     /// Emits functions and sections; the types are complete then, but not deduplicated.
     pub fn finish(
         mut self,
-        known: &FunctionTable,
+        known: &FunctionTable<'_>,
         vars: &Rules<'_>,
         features: &Features,
     ) -> Result<(Btf, Vec<String>), EncodeError> {

@@ -27,14 +27,14 @@ const ARENA: &[u8] = b"address_space(1)";
 
 /// The functions of a symbol table by base name: what stands before the first dot.
 #[derive(Debug, Default)]
-pub struct FunctionTable {
-    entries: Vec<Entry>,
+pub struct FunctionTable<'s> {
+    entries: Vec<Entry<'s>>,
     index: HashTable<u32>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    name: Vec<u8>,
+struct Entry<'s> {
+    name: &'s [u8],
     /// Several symbols share the name, and not all the same address.
     ambiguous: bool,
     /// The flags of a kfunc.
@@ -45,14 +45,14 @@ fn hash(name: &[u8]) -> u64 {
     FixedState::default().hash_one(name)
 }
 
-impl FunctionTable {
+impl<'s> FunctionTable<'s> {
     /// Collects the functions of `symbols`, and which of them are kfuncs (name and flags) if that
     /// is asked for.
     pub fn new<'a>(
-        symbols: &Symbols,
+        symbols: &'s Symbols,
         features: &Features,
         kfuncs: impl Iterator<Item = (&'a [u8], u32)>,
-    ) -> FunctionTable {
+    ) -> FunctionTable<'s> {
         let mut list: Vec<(&[u8], u64)> = symbols
             .iter()
             .filter(|s| s.kind() == STT_FUNC)
@@ -67,10 +67,10 @@ impl FunctionTable {
             })
             .collect();
         list.sort_by_key(|&(name, _)| name);
-        let mut entries: Vec<Entry> = Vec::with_capacity(list.len());
+        let mut entries: Vec<Entry<'_>> = Vec::with_capacity(list.len());
         for same in list.chunk_by(|a, b| a.0 == b.0) {
             entries.push(Entry {
-                name: same[0].0.to_vec(),
+                name: same[0].0,
                 ambiguous: is_ambiguous(same.iter().map(|&(_, value)| value)),
                 kfunc: None,
             });
@@ -81,7 +81,7 @@ impl FunctionTable {
         }
         let mut index = HashTable::with_capacity(entries.len());
         for (i, entry) in entries.iter().enumerate() {
-            index.insert_unique(hash(&entry.name), i as u32, |&i| hash(&entries[i as usize].name));
+            index.insert_unique(hash(entry.name), i as u32, |&i| hash(entries[i as usize].name));
         }
         let mut table = FunctionTable { entries, index };
         if features.decl_tag_kfuncs {
@@ -123,7 +123,7 @@ fn is_ambiguous(values: impl Iterator<Item = u64>) -> bool {
 /// is not what its flags say.
 pub(super) fn emit(
     mut found: Vec<Function>,
-    known: &FunctionTable,
+    known: &FunctionTable<'_>,
     features: &Features,
     types: &mut Types,
     first_id: u32,
@@ -141,9 +141,8 @@ pub(super) fn emit(
         }
         let function = &mut states[0];
         if let Some(flags) = entry.kfunc.filter(|_| features.attributes) {
-            tag_arena(function, flags, types, first_id, &mut intern).map_err(|what| {
-                format!("kfunc {}: {what}", String::from_utf8_lossy(&entry.name))
-            })?;
+            tag_arena(function, flags, types, first_id, &mut intern)
+                .map_err(|what| format!("kfunc {}: {what}", String::from_utf8_lossy(entry.name)))?;
         }
         let next = |types: &Types| first_id + types.len() as u32;
         let proto = next(types);
@@ -154,7 +153,7 @@ pub(super) fn emit(
             types.word(ty);
         }
         let id = next(types);
-        types.push(&[intern(&entry.name), info(Kind::Func, 0, false), proto]);
+        types.push(&[intern(entry.name), info(Kind::Func, 0, false), proto]);
         let mut tag = |value, component: i32| {
             types.push(&[value, info(Kind::DeclTag, 0, false), id, component as u32]);
         };
