@@ -70,16 +70,17 @@ pub fn verify(btf: &[u8], base: Option<&Btf>) -> Vec<Problem> {
     report.problems
 }
 
-/// A layer that cannot be read at all. The kernel looks at ids and offsets less closely than
-/// reading does, so that a wrong base may pass there.
+/// A layer that cannot be read at all. The kernel looks at ids less closely than reading does, so
+/// that a wrong base may pass there.
 fn unreadable(error: &BtfError, split: bool) -> Problem {
     let mut what = error.to_string();
     let mut id = None;
     let mut refused = true;
     if let BtfError::Type { id: of, what: of_type } = error {
         (id, what) = (Some(*of), of_type.clone());
-        if what.contains("refers to") || what.contains("string offset") {
-            refused = false;
+        let reference = what.contains("refers to");
+        if reference || what.contains("string offset") {
+            refused = !reference;
             what.push_str(if split { ANOTHER_BASE } else { "; does it stand on a base?" });
         }
     }

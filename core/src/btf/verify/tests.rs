@@ -487,7 +487,7 @@ fn a_wrong_base_shows() {
     );
     assert_eq!(
         on(&named(99)),
-        doubt("[4] string offset 99, but strings end at 12; made against another base?")
+        [("[4] string offset 99, but strings end at 12; made against another base?".into(), true)]
     );
 }
 
