@@ -7,6 +7,7 @@
 #   make bench [TREE=DIR] pahole and btfd side by side, with plots in out/
 #   make bench-instructions
 #                         callgrind's counts against those that landed
+#   make fuzz SECONDS=60  coverage-guided fuzzing, so long for each target (nightly, cargo-fuzz)
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +19,7 @@ CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
 # What the installed extension is made from.
 SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
 
-.PHONY: all run test test-rust test-python lint format conformance bench bench-instructions clean
+.PHONY: all run test test-rust test-python lint format conformance bench bench-instructions fuzz clean
 all: $(VENV)/.installed
 
 $(VENV)/.created:
@@ -68,6 +69,17 @@ bench: $(VENV)/.installed
 
 bench-instructions: $(VENV)/.installed
 	$(BIN)/python -m bench.instructions $(if $(TREE),'$(TREE)') $(BENCH_FLAGS)
+
+FUZZ := elf dwarf btf encode graph
+SECONDS ?= 60
+fuzz:
+	BTFD_SEEDS='$(CURDIR)/out/fuzz/seeds' cargo test $(CARGO_FLAGS) --quiet --test hostile seeds -- --ignored
+	mkdir -p $(FUZZ:%=out/fuzz/corpus/%) out/fuzz/found
+	for target in $(FUZZ); do \
+	  cargo +nightly fuzz run --fuzz-dir core/fuzz --sanitizer none $$target \
+	    out/fuzz/corpus/$$target out/fuzz/seeds/$$target -- -max_total_time=$(SECONDS) -max_len=40000 \
+	    -timeout=5 -rss_limit_mb=2048 -malloc_limit_mb=1024 -artifact_prefix=out/fuzz/found/ || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info core/target btfd/_core*.so

@@ -54,8 +54,7 @@ impl Section {
 
     /// An ELF file with this section, and with these others.
     fn build(&self, (is_64, big): (bool, bool), others: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut elf =
-            Elf { is_64, big, kind: 1, sections: vec![Default::default()], segments: vec![] };
+        let mut elf = Elf::empty(is_64, big);
         let put = |w: u32| if big { w.to_be_bytes() } else { w.to_le_bytes() };
         let half = |w: u16| if big { w.to_be_bytes() } else { w.to_le_bytes() };
         let bytes: Vec<u8> = self.words.iter().flat_map(|&w| put(w)).collect();

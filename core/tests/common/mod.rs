@@ -33,15 +33,22 @@ pub struct Elf {
     pub is_64: bool,
     pub big: bool,
     pub kind: u16,
+    pub machine: u16,
     pub sections: Vec<Sec>,
     /// (section whose bytes it covers, address)
     pub segments: Vec<(usize, u64)>,
 }
 
 impl Elf {
+    /// A relocatable file for x86 with the null section only.
+    pub fn empty(is_64: bool, big: bool) -> Elf {
+        let sections = vec![Sec::default()];
+        Elf { is_64, big, kind: 1, machine: 62, sections, segments: vec![] }
+    }
+
     /// A small module without BTF: .text, .data, .bss, .BTF_ids, .symtab with reserved indices.
     pub fn module(is_64: bool, big: bool) -> Elf {
-        let mut elf = Elf { is_64, big, kind: 1, sections: vec![Sec::default()], segments: vec![] };
+        let mut elf = Elf::empty(is_64, big);
         elf.add(".text", &[0x90; 777]);
         elf.sections[1].flags = 6;
         elf.add(".data", b"some data");
@@ -116,7 +123,7 @@ impl Elf {
         head.extend([if self.is_64 { 2 } else { 1 }, if self.big { 2 } else { 1 }, 1]);
         head.resize(16, 0);
         self.word16(&mut head, self.kind);
-        self.word16(&mut head, 62);
+        self.word16(&mut head, self.machine);
         self.word32(&mut head, 1);
         self.word(&mut head, 0);
         self.word(&mut head, if self.segments.is_empty() { 0 } else { ehdr as u64 });

@@ -4,16 +4,34 @@
 //! as forwards, some enums without values, some types twice, a few changed. Layers are sequences of
 //! units, so that most types have equal candidates, in the same layer and below.
 
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use btfd_core::btf::types::info;
 use btfd_core::btf::{Btf, Endian, Kind, Types};
+use std::collections::VecDeque;
 
-/// SplitMix64.
-pub struct Rng(pub u64);
+/// SplitMix64, after the numbers that a script gives.
+pub struct Rng {
+    state: u64,
+    script: VecDeque<u8>,
+}
 
 impl Rng {
+    pub fn new(seed: u64) -> Rng {
+        Rng { state: seed, script: VecDeque::new() }
+    }
+
+    /// Two bytes of `script` a number, so that who changes a byte changes one decision.
+    pub fn scripted(script: &[u8]) -> Rng {
+        Rng { state: 0, script: script.iter().copied().collect() }
+    }
+
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        if let (Some(low), high) = (self.script.pop_front(), self.script.pop_front()) {
+            return u64::from(low) | u64::from(high.unwrap_or(0)) << 8;
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -379,8 +397,11 @@ fn unit(
 
 /// Layers, the lowest first; the last is the one to deduplicate. At most `size` units.
 pub fn layers(seed: u64, size: usize) -> Vec<Btf> {
-    let mut rng = Rng(seed);
-    let rng = &mut rng;
+    layers_from(&mut Rng::new(seed), size)
+}
+
+/// The same from a generator.
+pub fn layers_from(rng: &mut Rng, size: usize) -> Vec<Btf> {
     let taste = Taste {
         nodes: 2 + rng.below(22),
         names: 2 + rng.below(NAMES.len() - 2),

@@ -1,0 +1,15 @@
+//! Reading, verifying, printing, deduplicating and rewriting BTF: bytes of one or two layers.
+
+#![no_main]
+#![allow(missing_docs)]
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+#[path = "../../tests/promises/mod.rs"]
+mod promises;
+#[path = "../../tests/random/mod.rs"]
+mod random;
+#[path = "../../tests/scripts/mod.rs"]
+mod scripts;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| promises::btf(data));

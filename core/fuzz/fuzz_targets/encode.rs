@@ -1,0 +1,15 @@
+//! The whole way of one file over a small base: bytes of a module.
+
+#![no_main]
+#![allow(missing_docs)]
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+#[path = "../../tests/promises/mod.rs"]
+mod promises;
+#[path = "../../tests/random/mod.rs"]
+mod random;
+#[path = "../../tests/scripts/mod.rs"]
+mod scripts;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| promises::encoded(data));
