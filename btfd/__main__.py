@@ -26,7 +26,23 @@ exit status:
 
 
 #: Each is a module of `btfd.cli`.
-VERBS = ("run", "watch", "encode", "dump", "verify")
+VERBS = (
+    "run",
+    "watch",
+    "encode",
+    "dump",
+    "verify",
+    "status",
+    "modules",
+    "why",
+    "wait",
+    "events",
+    "add",
+    "remove",
+    "reload",
+    "stop",
+    "config",
+)
 
 
 def parser(verb: str | None = None) -> argparse.ArgumentParser:

@@ -13,11 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 
-from btfd.errors import Problem
-
-
-class Unknown(Problem):
-    """A module that was waited for is not there."""
+from btfd.errors import Problem, UnknownModule
 
 
 @dataclass(slots=True)
@@ -99,7 +95,7 @@ class Barriers:
         for name in waiter.names:
             module = self._find(name)
             if module is None:
-                raise Unknown("no such module", path=name)
+                raise UnknownModule("no such module", path=name)
             modules.append(module)
         waiter.modules = modules
         waiter.left = pending.intersection(modules)

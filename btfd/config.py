@@ -13,16 +13,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from btfd import features
 from btfd.errors import UsageProblem, from_os
+from btfd.kbuild import AUTO, CHOICES, EncoderOptions
 
 SYSTEM_FILE = "/etc/btfd/config.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSettings:
+    """One tree that is to be served. `use`: kbuild, watcher, auto, or empty for the general one."""
+
+    root: str
+    use: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Every value that can be set."""
 
-    trees: tuple[str, ...] = ()
+    trees: tuple[TreeSettings, ...] = ()
+    use: str = AUTO
+    """Who makes the BTF of modules, where a tree says nothing else."""
     jobs: int = 0
     """Encoder threads; 0 stands for one a CPU."""
     btf_features: tuple[str, ...] = ()
@@ -42,9 +54,20 @@ class Settings:
         """`jobs`, counted out."""
         return self.jobs or len(os.sched_getaffinity(0))
 
+    def adjust(self, options: EncoderOptions) -> EncoderOptions:
+        """The encoder options of a tree, with what is set here in their place."""
+        names, excluded, origin = options.features, options.lang_exclude, options.origin
+        if self.btf_features:
+            names = features.parse(self.btf_features).on
+            origin = self.origins.get("btf_features", "given")
+        if self.origins.get("lang_exclude", "default") != "default":
+            excluded = self.lang_exclude
+        return EncoderOptions(names, excluded, origin)
+
 
 _KINDS = {
-    "trees": "a list of directories",
+    "trees": "a list of absolute paths, or of `root: PATH` with `use: ...`",
+    "use": "auto, kbuild or watcher",
     "jobs": "a number from 0 to 1024",
     "btf_features": "a list of pahole's feature names",
     "lang_exclude": "a list of language names",
@@ -61,12 +84,28 @@ def _words(value: object) -> tuple[str, ...] | None:
     return None
 
 
-def _directories(value: object) -> tuple[str, ...] | None:
-    words = _words(value)
-    if words is None:
+def _tree(value: object) -> TreeSettings | None:
+    if isinstance(value, dict):
+        root, use = value.get("root"), value.get("use", "")
+        if set(value) - {"root", "use"} or (use and _choice(use) is None):
+            return None
+    else:
+        root, use = value, ""
+    if not isinstance(root, str):
         return None
-    expanded = tuple(os.path.expanduser(word) for word in words)
-    return expanded if all(os.path.isabs(path) for path in expanded) else None
+    root = os.path.expanduser(root)
+    return TreeSettings(root, use) if os.path.isabs(root) else None
+
+
+def _trees(value: object) -> tuple[TreeSettings, ...] | None:
+    if not isinstance(value, list):
+        return None
+    found = tuple(tree for item in value if (tree := _tree(item)) is not None)
+    return found if len(found) == len(value) else None
+
+
+def _choice(value: object) -> str | None:
+    return value if isinstance(value, str) and value in CHOICES else None
 
 
 def _number(value: object) -> int | None:
@@ -82,7 +121,8 @@ def _text(value: object) -> str | None:
 
 
 _CHECKS: dict[str, Callable[[object], Any]] = {
-    "trees": _directories,
+    "trees": _trees,
+    "use": _choice,
     "jobs": _number,
     "btf_features": _words,
     "lang_exclude": _words,

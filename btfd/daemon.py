@@ -22,7 +22,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from btfd import kbuild, resolver
 from btfd.barrier import Barriers
@@ -93,7 +93,7 @@ class Daemon:
         self._notifier = notifier
         self._patient = patient
         self._barriers = Barriers(tree.find)
-        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._stopping = False
         self._ended = False
         self._following = False
@@ -119,16 +119,7 @@ class Daemon:
     def call(self, what: Callable[[], _T]) -> "Future[_T]":
         """Runs `what` in the loop's thread."""
         future: Future[_T] = Future()
-
-        def run() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(what())
-            except BaseException as e:
-                future.set_exception(e)
-
-        self._calls.put(run)
+        self._calls.put((what, future))
         if self._ended:
             self._abandon()
         else:
@@ -229,14 +220,25 @@ class Daemon:
     def _take_calls(self) -> None:
         while True:
             try:
-                self._calls.get_nowait()()
+                what, future = self._calls.get_nowait()
             except queue.Empty:
                 return
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(what())
+            except Exception as e:
+                future.set_exception(e)
 
     def _abandon(self) -> None:
         """Nobody is there any more to answer."""
-        self._take_calls()
-        self._barriers.abandon(Problem("the tree is not followed any more", path=self.tree.root))
+        problem = Problem("the tree is not followed any more", path=self.tree.root)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                _, future = self._calls.get_nowait()
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(problem)
+        self._barriers.abandon(problem)
 
     def _answer(self) -> None:
         """Tells those who wait, if there is something to tell."""

@@ -47,6 +47,14 @@ class Refused(Problem):
         return self.kind not in ("io", "install")
 
 
+class UnknownTree(Problem):
+    """A path that lies in no tree that is served."""
+
+
+class UnknownModule(Problem):
+    """A name that no module has."""
+
+
 class Superseded(Problem):
     """The path no longer names the bytes that were read; nothing was written."""
 

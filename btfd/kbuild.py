@@ -31,6 +31,12 @@ NEWEST = (
     "encode_force,var,float,enum64,decl_tag,type_tag,optimized_func,consistent_func,decl_tag_kfuncs"
 )
 
+#: Who makes the BTF of modules: kbuild's own step, or our watcher; or whatever is found out.
+KBUILD = "kbuild"
+WATCHER = "watcher"
+AUTO = "auto"
+CHOICES = (AUTO, KBUILD, WATCHER)
+
 _LINE = re.compile(r"^(CONFIG_\w+)=(.*)$")
 
 

@@ -60,4 +60,10 @@ class Wake:
             os.eventfd_read(self.fd)
 
     def close(self) -> None:
-        os.close(self.fd)
+        """Nobody may set it any more."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __del__(self) -> None:
+        self.close()

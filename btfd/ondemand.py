@@ -62,7 +62,7 @@ class OnDemand:
         self.unsuitable = 0
         self._core = core
         self._bases = bases
-        self._jobs = max(1, jobs)
+        self.jobs = max(1, jobs)
         self._lock = threading.Lock()
         self._waiting = 0
         self._served: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
@@ -70,7 +70,7 @@ class OnDemand:
     def admit(self) -> None:
         """To be called before `encode` is queued. Raises Unsuitable where too many wait."""
         with self._lock:
-            if self._waiting >= self._jobs * QUEUE:
+            if self._waiting >= self.jobs * QUEUE:
                 self.unsuitable += 1
                 raise Unsuitable("too much to do")
             self._waiting += 1
@@ -110,7 +110,7 @@ class OnDemand:
                 base.base,
                 order.features,
                 lang_exclude=order.lang_exclude,
-                threads=max(1, self._jobs // self._waiting),
+                threads=max(1, self.jobs // self._waiting),
                 full=False,
                 resolve=False,
                 earlier=None,

@@ -7,10 +7,13 @@ tree. Nothing is decided here. Cost: one stat a module.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from btfd.encode import Outcome
 from btfd.tree import KEPT, SKIPPED, BuildTree
+
+if TYPE_CHECKING:
+    from btfd.daemon import Daemon
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +63,45 @@ def of_modules(tree: BuildTree, failing: Mapping[str, Outcome]) -> list[ModuleRe
 def count(modules: list[ModuleReport]) -> dict[str, int]:
     """How many there are, by state."""
     return dict(Counter(module.state for module in modules))
+
+
+def of_tree(daemon: "Daemon", modules: list[ModuleReport]) -> dict[str, Any]:
+    """The tree that a loop follows; see the type Tree of the interface."""
+    tree, work, watcher = daemon.tree, daemon.work, daemon.watcher
+    state, reason, hint = _state(daemon)
+    return {
+        "state": state,
+        "reason": reason,
+        "hint": hint,
+        "use": tree.use.who,
+        "use_origin": tree.use.origin,
+        "base": tree.digest,
+        "base_path": tree.base_path,
+        "kernel_release": tree.release,
+        "modules": count(modules),
+        "queued": len(work.scheduler),
+        "running": work.scheduler.running,
+        "directories": 0 if watcher is None else watcher.directories,
+        "losses": daemon.losses,
+        "last_loss": daemon.last_loss,
+        "warnings": _warnings(daemon),
+    }
+
+
+def _state(daemon: "Daemon") -> tuple[str, str | None, str | None]:
+    """The worst that is the case, why, and what can be done."""
+    if daemon.blocked is not None:
+        return "blocked", daemon.blocked.reason, daemon.blocked.hint
+    problem = daemon.base_problem
+    if problem is not None:
+        return "waiting", problem.cause, problem.hint
+    if daemon.watcher is not None and daemon.watcher.polled is not None:
+        return "degraded", daemon.watcher.polled, daemon.watcher.advice()
+    return "ready", None, None
+
+
+def _warnings(daemon: "Daemon") -> list[str]:
+    found = [f"{gate.symbol}: {gate.reason}" for gate in daemon.tree.gates() if not gate.fatal]
+    if daemon.work.held is not None:
+        found.append(daemon.work.held)
+    return found

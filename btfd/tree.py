@@ -84,13 +84,13 @@ class BuildTree:
         force_base: bool = False,
         threads: int = 1,
         resolve_btfids: str = "",
-        use: str = usage.AUTO,
+        use: str = kbuild.AUTO,
         bases: Bases | None = None,
     ) -> None:
         self.root = os.path.realpath(root)
         self.base_path = os.path.join(self.root, kbuild.BASE)
         self._core = core
-        self._bases = bases or Bases(core)
+        self._bases = Bases(core) if bases is None else bases
         self._store = store
         self._records = store.modules(self.root)
         self._links = store.links(self.root)
@@ -200,7 +200,7 @@ class BuildTree:
         if record is None or record.stamp != stamp:
             return self._why_new(path, record)
         if record.status == KEPT:
-            if self.use.who != usage.KBUILD:
+            if self.use.who != kbuild.KBUILD:
                 return NEVER
         elif record.options != self._key(record.status):
             return OPTIONS_CHANGED

@@ -21,11 +21,7 @@ from btfd import kbuild
 from btfd.encode import BaseInfo, Outcome
 from btfd.engine import Core, Stamp, stamp_of
 from btfd.errors import Refused
-
-KBUILD = "kbuild"
-WATCHER = "watcher"
-AUTO = "auto"
-CHOICES = (AUTO, KBUILD, WATCHER)
+from btfd.kbuild import AUTO, KBUILD, WATCHER
 
 #: A make that we cannot see (in a container) has this long for its step, after the last event.
 QUIET = 1.0
@@ -45,7 +41,7 @@ class Use:
 
 
 def decide(config: kbuild.Config | None, configured: str = AUTO) -> Use:
-    """`configured`: one of `CHOICES`."""
+    """`configured`: one of `kbuild.CHOICES`."""
     if configured != AUTO:
         return Use(configured, "configured")
     if config is None:

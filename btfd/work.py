@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 
-from btfd import usage
+from btfd import kbuild, usage
 from btfd.encode import Outcome, Request, encode_file
 from btfd.engine import Core
 from btfd.errors import Problem
@@ -130,7 +130,7 @@ class Work:
 
     def _hold(self, job: Job, now: float) -> float | None:
         """Until when a job must be left to kbuild; None: it may begin."""
-        if self.once or self._tree.use.who != usage.KBUILD:
+        if self.once or self._tree.use.who != kbuild.KBUILD:
             return None
         if now - self._looked >= usage.LOOK:
             self._looked = now
@@ -150,7 +150,7 @@ class Work:
         base = request.base
         path = os.path.join(self._tree.root, job.path)
         earlier = self._tree.earlier(job.path)
-        by_kbuild = self._tree.use.who == usage.KBUILD and job.reason in (NEVER, NEW_LINK)
+        by_kbuild = self._tree.use.who == kbuild.KBUILD and job.reason in (NEVER, NEW_LINK)
 
         def work() -> Outcome:
             kept = usage.examine(self._core, path, base, self._ours) if by_kbuild else None

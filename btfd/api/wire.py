@@ -28,12 +28,18 @@ class Fault(Problem):
 
     def __init__(self, name: str, **parameters: Any) -> None:
         reason = parameters.get("reason")
-        super().__init__(str(reason or _words(name, parameters)), hint=parameters.get("hint"))
+        super().__init__(
+            str(reason or _words(name, parameters)),
+            hint=parameters.get("hint"),
+            path=parameters.get("tree" if name == f"{INTERFACE}.NoSuchTree" else "path"),
+        )
         self.name = name
         self.parameters = parameters
 
 
 def _words(name: str, parameters: Mapping[str, Any]) -> str:
+    if name == f"{INTERFACE}.NoSuchModule":
+        return f"no such module: {parameters.get('module')}"
     told = ", ".join(f"{value}" for key, value in parameters.items() if key != "hint")
     return name.rpartition(".")[2] + (f": {told}" if told else "")
 

@@ -68,25 +68,14 @@ def options_for(tree: str | None, settings: Settings, out: Output) -> EncoderOpt
     """Encoder options for files of a tree (None: outside any)."""
     config = kbuild.read_config(tree) if tree is not None else None
     release = kbuild.release_of(tree) if tree is not None else None
-    return with_settings(kbuild.encoder_options(config, release), settings, out)
+    note_unknown(settings, out)
+    return settings.adjust(kbuild.encoder_options(config, release))
 
 
-def with_settings(options: EncoderOptions, settings: Settings, out: Output) -> EncoderOptions:
-    """The tree's options, with what the user set in their place."""
-    names, excluded, origin = options.features, options.lang_exclude, options.origin
-    if settings.btf_features:
-        parsed = features.parse(settings.btf_features)
-        for name in parsed.unknown:
-            out.note(f"unknown BTF feature `{name}` turns nothing on")
-        names, origin = parsed.on, settings.origins.get("btf_features", "given")
-    if settings.origins.get("lang_exclude", "default") != "default":
-        excluded = settings.lang_exclude
-    return EncoderOptions(names, excluded, origin)
-
-
-def overridden(settings: Settings) -> bool:
-    """Whether the user set any encoder option."""
-    return any(settings.origins[k] != "default" for k in ("btf_features", "lang_exclude"))
+def note_unknown(settings: Settings, out: Output) -> None:
+    """pahole says nothing of names that it does not know; we do."""
+    for name in features.parse(settings.btf_features).unknown:
+        out.note_once(f"unknown BTF feature `{name}` turns nothing on")
 
 
 def load_base(core: Core, path: str) -> BaseInfo:

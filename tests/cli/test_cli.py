@@ -197,7 +197,7 @@ def test_watch_takes_its_tree_from_the_configuration(
     assert main(["watch", "--once"], FakeCore()) == 0
     (tmp_path / "config/btfd/config.yaml").write_text("trees:\n- relative\n")
     assert main(["watch", "--once"], FakeCore()) == 2
-    assert "config.yaml:1: `trees`: expected a list of directories" in capsys.readouterr().err
+    assert "config.yaml:1: `trees`: expected a list of absolute paths" in capsys.readouterr().err
 
 
 def test_watch_ends_on_sigterm_with_status_0(root: Path) -> None:

@@ -30,6 +30,7 @@ def test_the_stronger_source_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert settings.btf_features == ("var", "float")
     assert settings.origins == {
         "trees": "default",
+        "use": "default",
         "jobs": "command line",
         "btf_features": "environment BTFD_BTF_FEATURES",
         "lang_exclude": f"{system}:3",
@@ -46,7 +47,11 @@ def test_the_stronger_source_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("jobs: 1\nsocket: /tmp/x\n", 2, "unknown key `socket`"),
         ("jobs: many\n", 1, "`jobs`: expected a number from 0 to 1024"),
         ("jobs: true\n", 1, "`jobs`: expected a number"),
-        ("\ntrees: /one\n", 2, "`trees`: expected a list of directories"),
+        ("\ntrees: /one\n", 2, "`trees`: expected a list of absolute paths"),
+        ("trees: [{root: relative}]\n", 1, "`trees`: expected a list of absolute paths"),
+        ("trees: [{root: /one, use: magic}]\n", 1, "`trees`: expected a list of absolute paths"),
+        ("trees: [{root: /one, run: rm}]\n", 1, "`trees`: expected a list of absolute paths"),
+        ("use: magic\n", 1, "`use`: expected auto, kbuild or watcher"),
         ("jobs: 1\njobs: 2\n", 2, "`jobs` appears twice"),
         ("- a\n", 1, "expected `key: value` lines"),
         ("jobs: [1\n", 2, "expected"),

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from btfd import kbuild, usage
-from btfd.usage import KBUILD, WATCHER, building, decide
+from btfd.kbuild import KBUILD, WATCHER
+from btfd.usage import building, decide
 from tests.policy.fake import FakeCore, link, link_base, make_tree
 from tests.policy.test_daemon import M0, M1, all_current, once, running
 

@@ -1,0 +1,27 @@
+"""Lets the service follow a kernel build tree (the O= directory), from now on and after a restart.
+
+--use tells who makes the BTF of modules, where the tree's auto.conf does not tell it right.
+"""
+
+import argparse
+import os
+
+from btfd.api.client import Client
+from btfd.cli.output import Output
+from btfd.engine import Core
+from btfd.kbuild import CHOICES
+
+SUMMARY = "follow one more tree"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("tree", metavar="TREE")
+    parser.add_argument("--use", choices=CHOICES, help="who makes the BTF of modules")
+
+
+def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
+    with Client() as client:
+        reply = client.call("AddTree", {"root": os.path.abspath(args.tree), "use": args.use})
+    out.object(reply)
+    out.line(f"{reply['root']}: {'added' if reply['added'] else 'is followed already'}")
+    return 0
