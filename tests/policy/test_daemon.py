@@ -325,6 +325,7 @@ def test_wait_is_a_barrier(root: Path) -> None:
     core = FakeCore()
     with running(root, core) as run:
         assert run.daemon is not None
+        run.wait(lambda: all_current(run))
         for n in range(30):
             link(root, M0, f"first {n}")
             link(root, M2, f"second {n}")
@@ -341,6 +342,7 @@ def test_wait_names_what_failed_and_what_is_unknown(root: Path) -> None:
     core = FakeCore()
     with running(root, core) as run:
         assert run.daemon is not None
+        run.wait(lambda: all_current(run))
         (root / M1).write_text("nothing\n")
         assert run.daemon.wait().result(PATIENCE) == [M1]
         assert run.daemon.wait(["m0"]).result(PATIENCE) == []
@@ -358,6 +360,7 @@ def test_a_wait_that_is_given_up_is_forgotten(root: Path) -> None:
     core = FakeCore()
     with running(root, core) as run:
         assert run.daemon is not None
+        run.wait(lambda: all_current(run))
         core.gate.clear()
         link(root, M0, "slow")
         given_up = run.daemon.wait()
