@@ -3,6 +3,7 @@
 #   make run              the sample tree, watched, one edit-relink-encode round trip
 #   make run TREE=DIR     btfd watch DIR
 #   make test lint        what CI runs
+#   make faults           every fault and storm, the heavy ones too: some minutes
 #   make conformance CASES=DIR
 #   make bench [TREE=DIR] pahole and btfd side by side, with plots in out/
 #   make bench-instructions
@@ -19,7 +20,8 @@ CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
 # What the installed extension is made from.
 SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
 
-.PHONY: all run test test-rust test-python lint format conformance bench bench-instructions fuzz clean
+.PHONY: all run test test-rust test-python faults lint format conformance bench bench-instructions
+.PHONY: fuzz clean
 all: $(VENV)/.installed
 
 $(VENV)/.created:
@@ -45,7 +47,10 @@ test-rust:
 	cargo test $(CARGO_FLAGS) --quiet
 
 test-python: $(VENV)/.installed
-	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -q -m "not heavy" $(PYTEST_FLAGS)
+
+faults: $(VENV)/.installed
+	$(BIN)/python -m pytest -q tests/faults $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -5,13 +5,12 @@ others write, another machine or a server process, it tells only a part, and not
 that the rest is missing; such a tree has to be polled. `Mounts` answers for one directory and for
 what is mounted below it. Where /proc cannot be read, everything counts as heard.
 
-Cost: `changed` is one poll(2); the table is read again only when it says so (0.1 ms for 50 mounts).
+Cost: the table is read when `fd` says that it changed (0.1 ms for 50 mounts).
 """
 
 import contextlib
 import os
 import re
-import select
 
 #: Types whose files may be written elsewhere, and the word for that place.
 _ELSEWHERE = {
@@ -65,27 +64,16 @@ class Mounts:
     def __init__(self, root: bytes, table: str = "/proc/self/mountinfo") -> None:
         self._root = root
         self._seen: list[Mount] = []
-        self._poll = select.poll()
-        try:
-            self._fd = os.open(table, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._fd = -1
-        else:
-            self._poll.register(self._fd, select.POLLPRI)
+        self.fd = -1
+        """Has POLLPRI, once, when some mount changed; -1 where there is no table."""
+        with contextlib.suppress(OSError):
+            self.fd = os.open(table, os.O_RDONLY | os.O_CLOEXEC)
         self.look()
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def changed(self) -> bool:
-        """Whether the mounts of this directory are others than at the last call."""
-        if self._fd < 0 or not self._poll.poll(0):
-            return False
-        before = self._seen
-        self.look()
-        return before != self._seen
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     @property
     def deaf(self) -> str | None:
@@ -96,21 +84,20 @@ class Mounts:
                 return f"{os.fsdecode(point)}: {why}" if point != self._root else why
         return None
 
-    def look(self) -> None:
-        """Reads the table: the root's own mount, then those below."""
-        if self._fd < 0:
-            return
-        text = b""
+    def look(self) -> bool:
+        """Reads the table; whether the mounts of this directory are others than before."""
+        if self.fd < 0:
+            return False
+        before, text = self._seen, b""
         with contextlib.suppress(OSError):
-            os.lseek(self._fd, 0, os.SEEK_SET)
-            while part := os.read(self._fd, 1 << 16):
+            while part := os.pread(self.fd, 1 << 16, len(text)):
                 text += part
         table = parse(text)
         own = _mount_id(self._root)
         inside = self._root.rstrip(b"/") + b"/"
-        self._seen = [(number, self._root, kind) for number, _, kind in table if number == own] + [
-            mount for mount in table if mount[1].startswith(inside)
-        ]
+        here = [(number, self._root, kind) for number, _, kind in table if number == own]
+        self._seen = here + [mount for mount in table if mount[1].startswith(inside)]
+        return before != self._seen
 
 
 def _mount_id(path: bytes) -> int | None:

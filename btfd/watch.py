@@ -15,8 +15,8 @@ is put on /dev/null and taken off again; when its IN_IGNORED is read, all before
 Only watchdog's lowest layer is used, `watchdog.observers.inotify_c.InotifyFD`. The stock Observer
 goes deaf in silence on a kernel tree: its mask makes readers feed it, its queue loses nine of ten
 events in a storm, and its handler is never told. The private parts used here are
-`_create_inotify_fd`, `_get_or_create_watch`, `_remove_watch`, `_watch_for_wd`, `_lock`, `_closed`
-and `_inotify_fd`; a contract test covers them, and the version is pinned.
+`_create_inotify_fd`, `_get_or_create_watch`, `_remove_watch`, `_watch_for_wd`, `_poller`, `_lock`,
+`_closed` and `_inotify_fd`; a contract test covers them, and the version is pinned.
 
 Cost: one inotify descriptor a tree, one watch (1 KiB of kernel memory) a directory, one thread;
 about 7 us of CPU an event of the write side, nothing for readers, nothing when idle. Pending events
@@ -26,6 +26,7 @@ are kept once each, so that a slow consumer costs no memory beyond the number of
 import contextlib
 import errno
 import os
+import select
 import stat
 import threading
 from collections.abc import Callable, Iterable
@@ -114,11 +115,20 @@ WatchEvent = Changed | Appeared | Lost | Synced
 class _Reader(InotifyFD):
     """The reading thread, with the whole of event handling replaced."""
 
-    def __init__(self, handle: Callable[[InotifyEvent], None], died: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        handle: Callable[[InotifyEvent], None],
+        died: Callable[[str], None],
+        mounts: int,
+        mounted: Callable[[], None],
+    ) -> None:
         super().__init__()
         self.name = "btfd-watch"
         self._handle = handle
         self._died = died
+        self._mounted = mounted
+        if mounts >= 0 and self._poller is not None:
+            self._poller.register(mounts, select.POLLPRI)
 
     @classmethod
     def _create_inotify_fd(cls) -> int:
@@ -130,6 +140,7 @@ class _Reader(InotifyFD):
         events = super().read_events(event_buffer_size=event_buffer_size)
         if not events and not self._closed:
             os.fstat(self._inotify_fd)  # a lost descriptor reads as empty, for ever
+            self._mounted()
         return events
 
     def handle_event(self, event: InotifyEvent) -> None:
@@ -310,23 +321,22 @@ class Watcher:
     def check_root(self) -> bool:
         """Whether the root is still the directory that is watched; posts `Lost` when it came back.
 
-        One stat and one poll. Call it now and then: a root that was moved away or unmounted and
-        made again gives no event, and neither does a file system that is mounted over.
+        One stat. Call it now and then: a root that was moved away and made again gives no event.
         """
         now = _identity(self._root)
         with self._tables:
             known = now == self._root_id
         if now is not None and not known and self._reader is not None:
             self._post(Lost("the tree's root is a new directory", self.root))
-        if self._mounts.changed():
-            self._post(Lost("a file system was mounted or unmounted", self.root))
         return now is not None
 
     # The reader's side
 
     def _open(self) -> bool:
         try:
-            self._reader = _Reader(self._handle, self._reader_died)
+            self._reader = _Reader(
+                self._handle, self._reader_died, self._mounts.fd, self._mounts_changed
+            )
         except OSError as e:
             self._no_descriptor = f"no inotify descriptor: {e.strerror}"
             return False
@@ -368,6 +378,10 @@ class Watcher:
         self._post(Lost(reason, self.root))
         self._wake()
 
+    def _mounts_changed(self) -> None:
+        if self._mounts.look():  # what was mounted over is heard no more, and says nothing
+            self._post(Lost("a file system was mounted or unmounted", self.root))
+
     def _handle(self, event: InotifyEvent) -> None:
         if event.is_queue_overflow:
             self._post(Lost("the kernel's event queue overflowed", self.root))
@@ -402,8 +416,10 @@ class Watcher:
             return
         if mask & _ISDIR:
             self._directory(mask, folder, event.name)
-        elif mask & _WRITTEN and self._interesting(event.name):
-            self._post(Changed(os.fsdecode(os.path.join(folder, event.name))))
+        elif self._interesting(event.name):
+            path = os.path.join(folder, event.name)
+            if mask & _WRITTEN or _is_link(path):
+                self._post(Changed(os.fsdecode(path)))
 
     def _root_left(self, mask: int) -> None:
         with self._tables:
@@ -516,3 +532,15 @@ def _identity(path: bytes) -> tuple[int, int] | None:
     except OSError:
         return None
     return (s.st_dev, s.st_ino) if stat.S_ISDIR(s.st_mode) else None
+
+
+def _is_link(path: bytes) -> bool:
+    """Whether a file that was just created has its contents already: `ln`, `cp -l`, `ln -s`.
+
+    No close will tell of it. A file that somebody opened to fill it has one link.
+    """
+    try:
+        s = os.lstat(path)
+    except OSError:
+        return False
+    return s.st_nlink > 1 or stat.S_ISLNK(s.st_mode)

@@ -87,7 +87,11 @@ impl From<InstallError> for Failure {
 impl From<ElfError> for Failure {
     fn from(error: ElfError) -> Failure {
         let kind = if matches!(error, ElfError::Io { .. }) { "io" } else { "elf" };
-        Failure { hint: error.hint(), ..Failure::new(kind, error) }
+        // Only a lease of another process makes an open of a regular file wait.
+        let leased = matches!(&error, ElfError::Io { source, .. }
+            if source.kind() == std::io::ErrorKind::WouldBlock);
+        let class = if leased { Class::Busy } else { Class::Core };
+        Failure { class, hint: error.hint(), ..Failure::new(kind, error) }
     }
 }
 
