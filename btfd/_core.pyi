@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 Path = str | bytes | PathLike[str] | PathLike[bytes]
 #: (device, inode, size, mtime_ns, ctime_ns) of a file, as `os.stat` gives them.
 Stamp = tuple[int, int, int, int, int]
+
+#: File, line and column (from 1; column 0: not known).
+Place = tuple[str, int, int]
 
 class CoreError(Exception):
     """Input that cannot be served. `str(e)` is one line that names the cause."""
@@ -190,6 +194,31 @@ def sort_by_name(layers: Sequence[bytes], btf: bytes) -> bytes:
 
 def dedup(layers: Sequence[bytes], split: bytes) -> bytes:
     """Deduplicates `split` over the layers below, lowest first."""
+
+#: BTF, the base that it stands on, and the distilled base that it came with; the latter is preferred.
+Graph = tuple[bytes, Base | None, bytes | None]
+
+def diff(old: Graph, new: Graph) -> list[dict[str, Any]]:
+    """What changed, by name, sorted by kind and name; see docs/feedback.md for the objects.
+
+    Ids, order and the side of the split on which a type stands do not matter. Types of the bases are
+    compared only where these differ, and only those that either layer refers to. The first comparison
+    over a base indexes its names (some milliseconds).
+    """
+
+def layout(graph: Graph, name: bytes) -> tuple[str, list[dict[str, Any]]] | None:
+    """A struct, union, or typedef of one, laid out: as text, and its rows (see `btfd layout --help`).
+
+    None where there is none of this name; `struct x` and `union x` pick.
+    """
+
+def lines(
+    path: Path, wanted: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[Place, dict[str, Place]]]:
+    """Where DWARF says that things (kind and name) are declared, with their members or enumerators.
+
+    What it does not say, or cannot be read, is left out. A `Place` is file, line and column.
+    """
 
 def find(layers: Sequence[bytes], name: bytes, kind: str | None) -> int | None:
     """Lowest type id with this name (and kind: `struct`, `func_proto`, ...); lower layers first."""

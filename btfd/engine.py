@@ -11,7 +11,7 @@ imported at the first call of `native()`, so `btfd --help` does not pay for it.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from btfd.errors import Busy, Refused, Superseded
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 #: (device, inode, size, mtime_ns, ctime_ns): the name of one state of one file.
 Stamp = tuple[int, int, int, int, int]
+
+
+#: File, line and column (from 1; column 0: not known).
+Place = tuple[str, int, int]
 
 
 def stamp_of(path: str) -> Stamp | None:
@@ -41,6 +45,10 @@ class Base(Protocol):
     @property
     def size(self) -> int: ...
     def to_bytes(self) -> bytes: ...
+
+
+#: BTF, the base that it stands on, and the distilled base that it came with, if any.
+Graph = tuple[bytes, Base | None, bytes | None]
 
 
 class Ids(Protocol):
@@ -148,6 +156,24 @@ class Core(Protocol):
         """As text: raw, c or json; over the distilled base, or relocated onto `base`."""
         ...
 
+    def diff(self, old: Graph, new: Graph) -> list[dict[str, Any]]:
+        """What changed, by name; the objects of docs/feedback.md."""
+        ...
+
+    def layout(self, graph: Graph, name: str) -> tuple[str, list[dict[str, Any]]] | None:
+        """A struct or union as text, and its rows; None where there is none of this name."""
+        ...
+
+    def distill(self, base: Base, split: bytes) -> tuple[bytes, bytes]:
+        """What `split` needs of its base, and `split` on top of that."""
+        ...
+
+    def lines(
+        self, path: str, wanted: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[Place, dict[str, Place]]]:
+        """Where DWARF says that things (kind, name) and their parts are declared."""
+        ...
+
 
 class Native:
     """`Core` over the Rust extension."""
@@ -234,6 +260,24 @@ class Native:
     def dump(self, btf: bytes, base: Base | None, form: str, distilled: bytes | None = None) -> str:
         with self._translate():
             return self._core.dump(btf, _own(base), form, distilled)
+
+    def diff(self, old: Graph, new: Graph) -> list[dict[str, Any]]:
+        with self._translate():
+            return self._core.diff((old[0], _own(old[1]), old[2]), (new[0], _own(new[1]), new[2]))
+
+    def layout(self, graph: Graph, name: str) -> tuple[str, list[dict[str, Any]]] | None:
+        with self._translate():
+            return self._core.layout((graph[0], _own(graph[1]), graph[2]), os.fsencode(name))
+
+    def distill(self, base: Base, split: bytes) -> tuple[bytes, bytes]:
+        with self._translate():
+            return self._core.distill([base.to_bytes()], split)
+
+    def lines(
+        self, path: str, wanted: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[Place, dict[str, Place]]]:
+        with self._translate(path):
+            return self._core.lines(os.fsencode(path), wanted)
 
 
 def _own(base: Base | None) -> "_core.Base | None":

@@ -14,10 +14,12 @@
 
 pub mod btf;
 pub mod dedup;
+pub mod diff;
 pub mod dwarf;
 pub mod elf;
 pub mod encode;
 pub mod features;
+pub mod layout;
 pub mod pahole;
 pub mod target;
 

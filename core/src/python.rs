@@ -3,11 +3,13 @@
 //! Bytes in, bytes out. Everything that takes time runs without the GIL, and a panic in it becomes
 //! a `CoreError` like any other failure.
 
+mod compare;
 mod layers;
 
 use crate::btf::find::find as find_type;
 use crate::btf::{Btf, BtfError, Endian, Kind};
 use crate::dedup::{self as engine, DedupError};
+use crate::diff::Index;
 use crate::dwarf::language;
 use crate::elf::btf_ids::{Earlier, IdsError, Pristine};
 use crate::elf::install::{Edit, InstallError, Outcome, Stamp, Way};
@@ -186,13 +188,20 @@ struct Base {
     /// Kept only where the parsed form does not give the same bytes again.
     bytes: Option<Vec<u8>>,
     digest: OnceLock<String>,
+    /// Its names, for comparisons: made at the first one.
+    names: OnceLock<Index>,
 }
 
 impl Base {
     fn new(bytes: &[u8]) -> Result<Base, Failure> {
         let btf = Btf::parse(bytes, None)?;
         let bytes = (btf.to_bytes() != bytes).then(|| bytes.to_vec());
-        Ok(Base { base: Arc::new(engine::Base::new(btf)?), bytes, digest: OnceLock::new() })
+        let base = Arc::new(engine::Base::new(btf)?);
+        Ok(Base { base, bytes, digest: OnceLock::new(), names: OnceLock::new() })
+    }
+
+    fn names(&self) -> &Index {
+        self.names.get_or_init(|| Index::new(self.base.btf(), None))
     }
 
     fn raw(&self) -> Vec<u8> {
@@ -546,5 +555,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(dedup, m)?)?;
     m.add_function(wrap_pyfunction!(find, m)?)?;
     m.add_function(wrap_pyfunction!(parse, m)?)?;
+    compare::add_to(m)?;
     layers::add_to(m)
 }

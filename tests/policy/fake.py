@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from btfd.engine import Base, Encoded, Ids, Stamp, stamp_of
+from btfd.engine import Base, Encoded, Graph, Ids, Place, Stamp, stamp_of
 from btfd.errors import Busy, Refused, Superseded
 
 
@@ -150,6 +151,34 @@ class FakeCore:
     def dump(self, btf: bytes, base: Base | None, form: str, distilled: bytes | None = None) -> str:
         below = (distilled or b"").decode()
         return f"{form} {btf.hex()} over {below}{base.digest[:6] if base else None}"
+
+    def diff(self, old: Graph, new: Graph) -> list[dict[str, Any]]:
+        if old[0] == new[0]:
+            return []
+        size = [len(old[0]), len(new[0])]
+        return [
+            {
+                "kind": "struct",
+                "name": "s",
+                "change": "changed",
+                "layer": "module",
+                "shadows": False,
+                "size": size,
+                "text": [None, None],
+                "details": [{"what": "size", "name": "", "old": size[0], "new": size[1]}],
+            }
+        ]
+
+    def layout(self, graph: Graph, name: str) -> tuple[str, list[dict[str, Any]]] | None:
+        return (f"struct {name} {{\n}};\n", []) if name == "s" else None
+
+    def distill(self, base: Base, split: bytes) -> tuple[bytes, bytes]:
+        return b"distilled", split
+
+    def lines(
+        self, path: str, wanted: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[Place, dict[str, Place]]]:
+        return {thing: (("s.c", 1, 0), {}) for thing in wanted}
 
 
 def _line(path: str, key: str) -> str | None:

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// A layer with the stand-alone layer below it, if any.
 #[derive(Clone, Copy)]
-pub(super) struct Layers<'a> {
+pub(crate) struct Layers<'a> {
     base: Option<&'a Btf>,
     top: &'a Btf,
 }
@@ -71,14 +71,30 @@ impl<'a> Layers<'a> {
     }
 }
 
+/// Bytes of a pointer: what the BTF's longs have; 8 where it has none.
+pub(crate) fn pointer_size(layers: Layers<'_>) -> u64 {
+    for id in 1..layers.next_id() {
+        if let Some(ty) = layers.get(id)
+            && ty.kind() == Some(Kind::Int)
+            && matches!(ty.size_or_type(), 4 | 8)
+        {
+            let name = layers.string(ty.name());
+            if matches!(name, b"long int" | b"long unsigned int" | b"long" | b"unsigned long") {
+                return ty.size_or_type().into();
+            }
+        }
+    }
+    8
+}
+
 /// A word after the header, 0 where the type is too short to have it.
-pub(super) fn payload(ty: Type<'_>, index: usize) -> u32 {
+pub(crate) fn payload(ty: Type<'_>, index: usize) -> u32 {
     ty.payload().get(index).copied().unwrap_or(0)
 }
 
 /// What the word after the header of an INT says.
 #[derive(Clone, Copy)]
-pub(super) struct Int {
+pub(crate) struct Int {
     pub encoding: u32,
     pub offset: u32,
     pub bits: u32,
@@ -98,7 +114,7 @@ impl Int {
 
 /// A struct's or union's member.
 #[derive(Clone, Copy)]
-pub(super) struct Member {
+pub(crate) struct Member {
     pub name: u32,
     pub ty: u32,
     /// Bits from the start of the struct.
@@ -108,7 +124,7 @@ pub(super) struct Member {
 }
 
 /// The members of a struct or union; nothing for other kinds.
-pub(super) fn members<'a>(ty: Type<'a>) -> impl ExactSizeIterator<Item = Member> + Clone + 'a {
+pub(crate) fn members<'a>(ty: Type<'a>) -> impl ExactSizeIterator<Item = Member> + Clone + 'a {
     let composite = ty.kind().is_some_and(Kind::is_composite);
     let words = if composite { ty.payload() } else { &[] };
     let kflag = ty.kflag();

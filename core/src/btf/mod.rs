@@ -8,13 +8,14 @@ pub mod distill;
 pub mod dump;
 pub mod find;
 pub mod kind;
-mod layers;
+pub(crate) mod layers;
 pub mod permute;
 mod read;
 pub mod relocate;
 #[cfg(test)]
 mod sample;
 pub mod strings;
+pub mod text;
 pub mod types;
 pub mod verify;
 

@@ -8,7 +8,7 @@
 //! chosen decides the struct's alignment, and with it how the structs that hold it are printed.
 
 use super::{Budget, fail};
-use crate::btf::layers::{Layers, members, payload};
+use crate::btf::layers::{Layers, members, payload, pointer_size};
 use crate::btf::{BtfError, Kind, Type};
 use std::collections::HashMap;
 
@@ -223,20 +223,4 @@ fn place(ty: Type<'_>, fields: &[Field], plan: Plan, mut report: impl FnMut(Item
 /// Whether a bitfield at this bit would reach over a boundary of its type.
 fn crosses(at: u64, f: &Field) -> bool {
     f.size == 0 || at % f.size + f.width > f.size
-}
-
-/// What the BTF's longs have; 8 where it has none.
-fn pointer_size(layers: Layers<'_>) -> u64 {
-    for id in 1..layers.next_id() {
-        if let Some(ty) = layers.get(id)
-            && ty.kind() == Some(Kind::Int)
-            && matches!(ty.size_or_type(), 4 | 8)
-        {
-            let name = layers.string(ty.name());
-            if matches!(name, b"long int" | b"long unsigned int" | b"long" | b"unsigned long") {
-                return ty.size_or_type().into();
-            }
-        }
-    }
-    8
 }
