@@ -30,6 +30,8 @@ VERBS = (
     "run",
     "watch",
     "encode",
+    "diff",
+    "layout",
     "dump",
     "verify",
     "status",

@@ -183,6 +183,8 @@ class Daemon:
         if self._notifier is not None:
             self._notifier.ready()
             ping = self._notifier.interval
+        if self._following and self._base_ready:
+            self.work.remember()
         while not self._stopping:
             now = time.monotonic()
             self._take_events(now)

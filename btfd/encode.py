@@ -12,10 +12,11 @@ wrote: a link that comes right after is not mistaken for ours.
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from btfd import elf, resolver
-from btfd.engine import Base, Core, Encoded, Stamp, stamp_of
+from btfd.engine import Base, Core, Encoded, Graph, Stamp, stamp_of
 from btfd.errors import Busy, Problem, Refused, Superseded, from_os
 from btfd.kbuild import EncoderOptions
 from btfd.resolver import Resolver, Settled
@@ -67,6 +68,8 @@ class Outcome:
     """The detached file, where one was written."""
     link: tuple[str, bytes] | None = None
     """Build id, and the words of `.BTF_ids` that the linker wrote: `earlier` of the next time."""
+    feedback: list[dict[str, Any]] | None = None
+    """What changed since the last result; None where that is not known."""
 
     @property
     def good(self) -> bool:
@@ -87,11 +90,15 @@ def encode_file(
     detached: str | None = None,
     wanted: Callable[[], bool] = lambda: True,
     earlier: tuple[str, bytes] | None = None,
+    compare: Callable[[Graph], list[dict[str, Any]] | None] = lambda graph: None,
 ) -> Outcome:
-    """Encodes one file, in place or into the raw file `detached`."""
+    """Encodes one file, in place or into the raw file `detached`.
+
+    `compare` is told the result once it is in place, and says what changed.
+    """
     before = stamp_of(path)
     try:
-        return _encode(core, path, request, detached, wanted, earlier)
+        return _encode(core, path, request, detached, wanted, earlier, compare)
     except Superseded as e:
         return Outcome(path, "superseded", e.cause, e.hint)
     except Busy as e:
@@ -125,6 +132,7 @@ def _encode(
     detached: str | None,
     wanted: Callable[[], bool],
     earlier: tuple[str, bytes] | None,
+    compare: Callable[[Graph], list[dict[str, Any]] | None],
 ) -> Outcome:
     base = request.base
     features, left_out = usable(request, detached)
@@ -157,8 +165,13 @@ def _encode(
             path, done.btf, made.stamp, btf_ids=done.words, base=made.btf_base
         )
         status = "encoded" if word == "written" else "unchanged"
-    stages["install"] = (time.perf_counter() - settled) * 1000
-    return _done(path, status, made, done, stamp, stages, left_out, detached)
+    installed = time.perf_counter()
+    stages["install"] = (installed - settled) * 1000
+    feedback = compare((done.btf, base.base if base else None, made.btf_base))
+    if feedback is not None:
+        stages["feedback"] = (time.perf_counter() - installed) * 1000
+    outcome = _done(path, status, made, done, stamp, stages, left_out, detached)
+    return replace(outcome, feedback=feedback)
 
 
 def usable(request: Request, detached: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -11,17 +11,20 @@ Cost: about 50 us a job beside the encoding.
 
 import os
 import queue
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
+from typing import Any
 
 from btfd import kbuild, usage
 from btfd.encode import Outcome, Request, encode_file
-from btfd.engine import Core
+from btfd.engine import Core, Graph
 from btfd.errors import Problem
+from btfd.feedback import Memory
 from btfd.journal import Recorder
 from btfd.schedule import Breaker, Job, Scheduler
-from btfd.tree import NEVER, NEW_LINK, SKIPPED, BuildTree
+from btfd.tree import BASE_CHANGED, NEVER, NEW_LINK, SKIPPED, BuildTree
 
 #: With `once`: how often a busy file is tried (about 15 s in all).
 ATTEMPTS_ONCE = 12
@@ -66,6 +69,7 @@ class Work:
         self._wake = wake
         self._ours: Ours = ours or (lambda *_: False)
         self._progress = progress or (lambda *_: None)
+        self._memory = Memory()
         self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
         self._breaker = Breaker()
         self._building = False
@@ -100,6 +104,23 @@ class Work:
             threads = self.jobs if alone else 1
             self._submit(pool, job, replace(request, threads=threads))
         return True
+
+    def remember(self) -> None:
+        """Takes note of the BTF that is in modules now, so that their next one can be compared."""
+        try:
+            base = self._tree.request().base
+        except Problem:
+            return  # whoever encodes next says so
+        assert base is not None
+        stale = {item.path for item in self._tree.stale()}
+        root = self._tree.root
+        paths = [os.path.join(root, m) for m in self._tree.modules() if m not in stale]
+        threading.Thread(
+            target=self._memory.fill,
+            args=(self._core, base.base, paths),
+            name="btfd-remember",
+            daemon=True,
+        ).start()
 
     def next_due(self) -> float | None:
         """When there will be something to dispatch; None: not by itself."""
@@ -152,10 +173,24 @@ class Work:
         earlier = self._tree.earlier(job.path)
         by_kbuild = self._tree.use.who == kbuild.KBUILD and job.reason in (NEVER, NEW_LINK)
 
+        def compare(graph: Graph) -> list[dict[str, Any]] | None:
+            if not self.once and job.reason != BASE_CHANGED:
+                return self._memory.news(self._core, path, graph)
+            # Nobody asks any more; or thousands follow a change of the base.
+            self._memory.forget(path)
+            return None
+
         def work() -> Outcome:
             kept = usage.examine(self._core, path, base, self._ours) if by_kbuild else None
-            return kept or encode_file(
-                self._core, path, request, wanted=lambda: job.wanted, earlier=earlier
+            if kept is not None:
+                return replace(kept, feedback=self._memory.look(self._core, path, base.base))
+            return encode_file(
+                self._core,
+                path,
+                request,
+                wanted=lambda: job.wanted,
+                earlier=earlier,
+                compare=compare,
             )
 
         def finished(future: Future[Outcome]) -> None:
@@ -212,6 +247,8 @@ class Work:
             hint=outcome.hint,
             types=outcome.types,
             split_bytes=outcome.size,
+            full_bytes=outcome.full_size,
             milliseconds={k: round(v, 3) for k, v in outcome.stages.items()},
             warnings=list(outcome.warnings),
+            feedback=outcome.feedback,
         )

@@ -1,8 +1,8 @@
 """How events are said to people.
 
-Contract: one line an event, data on stdout and troubles on stderr; paths of modules are shown below
-their tree's where several trees are told of. What is of no use to a reader, such as that kbuild's
-BTF was found right, is only in the JSON.
+Contract: one line an event, with a few below it that say which types changed; data on stdout and
+troubles on stderr. Paths of modules are shown below their tree's where several trees are told of.
+What is of no use to a reader, such as that kbuild's BTF was found right, is only in the JSON.
 """
 
 import os
@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from btfd import kbuild
+from btfd.cli import changes
 from btfd.cli.output import Output
+from btfd.feedback import ranked
 from btfd.journal import Event
 
 _COLOURS = {"failed": "red", "base-missing": "red", "deaf": "red", "encoded": "green"}
@@ -24,9 +26,9 @@ _SILENT = frozenset({"kept"})
 def show(event: Event, out: Output) -> None:
     """One event: a line on stdout, troubles on stderr."""
     out.object(event.as_json())
-    if out.json or event.kind in _SILENT:
-        return
     fields = event.fields
+    if out.json or (event.kind in _SILENT and not fields.get("feedback")):
+        return
     if event.kind in _TROUBLES:
         out.failure(whole(event), fields["reason"], fields.get("hint"))
     elif event.kind in _REMARKS:
@@ -35,6 +37,8 @@ def show(event: Event, out: Output) -> None:
     else:
         name = out.paint(event.kind, _COLOURS[event.kind]) if event.kind in _COLOURS else event.kind
         out.line(f"{name}: {words(event)}")
+        for text in changes.lines(ranked(fields.get("feedback") or ()), out):
+            out.line(f"  {text}")
         for warning in fields.get("warnings", ()):
             out.note(f"{whole(event)}: {warning}")
 
@@ -51,9 +55,12 @@ def words(event: Event) -> str:
     match event.kind:
         case "encoded" | "unchanged":
             took = sum(fields["milliseconds"].values())
+            full = fields.get("full_bytes")
+            size = f"{fields['split_bytes']} bytes" + (f" of {full}" if full else "")
+            same = ", no type changed" if fields.get("feedback") == [] else ""
             return (
                 f"{whole(event)} ({fields['because']}), {fields['types']} types, "
-                f"{fields['split_bytes']} bytes, {took:.1f} ms"
+                f"{size}, {took:.1f} ms{same}"
             )
         case "ready":
             return f"{event.path}, {fields['stale']} stale"
