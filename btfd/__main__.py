@@ -34,6 +34,7 @@ VERBS = (
     "layout",
     "dump",
     "verify",
+    "check",
     "status",
     "modules",
     "why",

@@ -174,6 +174,26 @@ def _encode(
     return replace(outcome, feedback=feedback)
 
 
+def derive(
+    core: Core, path: str, request: Request, earlier: tuple[str, bytes] | None = None
+) -> tuple[Encoded, Settled]:
+    """What a module should hold by its DWARF, and nothing written. Raises Problem."""
+    base = request.base
+    made = core.encode(
+        path,
+        base.base if base else None,
+        usable(request, None)[0],
+        lang_exclude=request.options.lang_exclude,
+        threads=request.threads,
+        full=False,
+        resolve=True,
+        earlier=earlier,
+    )
+    release = _made_for(made.vermagic) or (base.release if base else None)
+    below = base.base if base else None
+    return made, resolver.settle(core, path, made, below, release, request.resolver)
+
+
 def usable(request: Request, detached: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The features that make sense for one file, and a warning for each that does not."""
     features = request.options.features

@@ -1,0 +1,115 @@
+"""Compares the BTF of every module with what its DWARF over its vmlinux gives, derived anew.
+
+TREE: a build tree. Without it: the trees of the service, else of the configuration, else the one
+that the working directory lies in. Where a service follows a tree, its work is waited for first.
+Works without a service too, and writes nothing. BTF of another encoder that fits vmlinux passes
+where kbuild makes the BTF, and is counted. Status 1 if any module is wrong. --json: one object a
+module.
+"""
+
+import argparse
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from btfd import config, kbuild
+from btfd.api.client import Client, NotRunning
+from btfd.audit import BAD, FOREIGN, Audit
+from btfd.cli.output import Output
+from btfd.config import Settings
+from btfd.engine import Core, native
+from btfd.errors import Problem, UsageProblem
+from btfd.store import Store, default_path
+from btfd.tree import BaseState, BuildTree
+
+SUMMARY = "audit: is every module's BTF what its DWARF says?"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trees", nargs="*", metavar="TREE")
+    parser.add_argument("--use", choices=kbuild.CHOICES, help="as with `btfd watch`")
+
+
+def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
+    settings = config.load({"use": args.use})
+    core = core or native()
+    uses = trees(args, settings)
+    bad = 0
+    for root, use in uses.items():
+        bad += check(root, use, settings, core, out)
+    return 1 if bad else 0
+
+
+def trees(args: argparse.Namespace, settings: Settings) -> dict[str, str]:
+    """Roots to look at and how they are used, after whoever follows them has come to rest."""
+    try:
+        with Client() as client:
+            followed = {t["root"]: t["use"] for t in client.call("Status")["trees"]}
+            chosen = [os.path.realpath(tree) for tree in args.trees] or list(followed)
+            for root in chosen:
+                if root in followed:
+                    client.call("Wait", {"tree": root})
+    except NotRunning:
+        followed = {}
+        chosen = [os.path.realpath(tree) for tree in args.trees]
+    configured = {os.path.realpath(tree.root): tree.use for tree in settings.trees}
+    if not chosen:
+        here = kbuild.find_tree(os.path.join(os.getcwd(), "vmlinux"))
+        chosen = list(configured) or ([here] if here else [])
+    if not chosen:
+        raise UsageProblem("no tree named", hint="btfd check TREE")
+    for root in chosen:
+        if not os.path.isdir(root):
+            raise UsageProblem("no such directory", path=root)
+    return {
+        root: args.use or followed.get(root) or configured.get(root) or settings.use
+        for root in chosen
+    }
+
+
+def check(root: str, use: str, settings: Settings, core: Core, out: Output) -> int:
+    """Audits one tree; how many modules are not as they should be."""
+    store = Store(None if settings.cache == "none" else settings.cache or default_path())
+    try:
+        tree = BuildTree(
+            root,
+            core,
+            store,
+            adjust=settings.adjust,
+            force_base=settings.force_base,
+            resolve_btfids=settings.resolve_btfids,
+            use=use,
+        )
+        news = tree.look_at_base()
+        if news.problem is not None:
+            raise news.problem.at(tree.base_path)
+        if news.state is BaseState.WRITING:
+            raise Problem("being written", path=tree.base_path, hint="wait for make to end")
+        audit = Audit(core, tree)
+    finally:
+        store.close()
+    counts: Counter[str] = Counter()
+    modules = list(audit.modules)
+    with ThreadPoolExecutor(settings.threads, "btfd-check") as pool:
+        for done, found in enumerate(pool.map(audit.module, modules), 1):
+            counts[found.state] += 1
+            path = os.path.join(root, found.module)
+            out.object(
+                {
+                    "tree": root,
+                    "module": found.module,
+                    "state": found.state,
+                    "reason": found.reason,
+                    "hint": found.hint,
+                }
+            )
+            if found.state in BAD and not out.json:
+                out.failure(path, f"{found.state}: {found.reason}", found.hint)
+            out.progress(done, len(modules))
+    text = ", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "no modules"
+    bad = sum(counts[state] for state in BAD)
+    verdict = out.paint("not as it should be", "red") if bad else out.paint("right", "green")
+    out.line(f"{root}: {verdict}, {text}")
+    if counts[FOREIGN]:
+        out.line(f"  foreign: made by another encoder; fits {kbuild.BASE}")
+    return bad
