@@ -1,5 +1,6 @@
 //! CUs one after the other: their names become string offsets, their ids file-wide.
 
+use super::functions::Skipped;
 use super::notes::Notes;
 use super::variables::{Placed, Rules, Sections};
 use super::{EncodeError, Features, FunctionTable, functions};
@@ -120,14 +121,15 @@ impl<'base> File<'base> {
         known: &FunctionTable<'_>,
         vars: &Rules<'_>,
         features: &Features,
-    ) -> Result<(Btf, Vec<String>), EncodeError> {
+    ) -> Result<(Btf, Vec<String>, Vec<Skipped>), EncodeError> {
         let first_id = self.btf.first_id;
         let types = &mut self.btf.types;
         let strings = &mut self.strings;
-        functions::emit(self.functions, known, features, types, first_id, |s| strings.intern(s))
+        let intern = |s: &[u8]| strings.intern(s);
+        let skipped = functions::emit(self.functions, known, features, types, first_id, intern)
             .map_err(EncodeError::Content)?;
         vars.emit(self.sections, types, |s| strings.intern(s));
         self.btf.strings = self.strings.into_bytes();
-        Ok((self.btf, self.notes.into_lines()))
+        Ok((self.btf, self.notes.into_lines(), skipped))
     }
 }

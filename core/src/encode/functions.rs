@@ -13,6 +13,7 @@ use crate::elf::Symbols;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use object::elf::STT_FUNC;
+use std::fmt;
 use std::hash::BuildHasher;
 
 /// Chains of pointers and qualifiers longer than this are taken as different.
@@ -117,7 +118,47 @@ fn is_ambiguous(values: impl Iterator<Item = u64>) -> bool {
     false
 }
 
-/// Chooses among the functions found and emits them in order of their names.
+/// A function that was left out for what cannot be relied on.
+#[derive(Clone, Debug)]
+pub struct Skipped {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// The first doubt.
+    pub doubt: Doubt,
+}
+
+/// What about a function cannot be relied on. `Display` is in pahole's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Symbols of its name have different addresses.
+    Ambiguous,
+    /// A parameter is in another register than the calling convention says.
+    Register,
+    /// A parameter is where no convention can tell.
+    Place,
+    /// Its CUs differ in the number of parameters.
+    Count(usize, usize),
+    /// Its CUs differ in the type of the result.
+    Result,
+    /// Its CUs differ in the type of a parameter, counted from 0.
+    Parameter(usize),
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Doubt::Ambiguous => write!(f, "ambiguous address"),
+            Doubt::Register => write!(f, "optimized parameters"),
+            Doubt::Place => write!(f, "uncertain parameter location"),
+            Doubt::Count(a, b) => write!(f, "param count mismatch; {a} params != {b} params"),
+            Doubt::Result => write!(f, "return type mismatch"),
+            Doubt::Parameter(at) => write!(f, "param type mismatch for param#{}", at + 1),
+        }
+    }
+}
+
+/// Chooses among the functions found and emits them in order of their names; gives those that it
+/// left out.
 ///
 /// `first_id` is the id of the first of `types`; `intern` gives string offsets. Errors where a kfunc
 /// is not what its flags say.
@@ -128,7 +169,8 @@ pub(super) fn emit(
     types: &mut Types,
     first_id: u32,
     mut intern: impl FnMut(&[u8]) -> u32,
-) -> Result<(), String> {
+) -> Result<Vec<Skipped>, String> {
+    let mut skipped = Vec::new();
     found.sort_by_key(|f| f.symbol); // stable: of one name, the first CU's comes first
     let mut rest = &mut found[..];
     while !rest.is_empty() {
@@ -136,7 +178,13 @@ pub(super) fn emit(
         let (states, after) = rest.split_at_mut(same);
         rest = after;
         let entry = &known.entries[states[0].symbol as usize];
-        if features.consistent_func && (entry.ambiguous || unreliable(states, types, first_id)) {
+        let doubt = match entry.ambiguous {
+            _ if !features.consistent_func => None,
+            true => Some(Doubt::Ambiguous),
+            false => doubt(states, types, first_id),
+        };
+        if let Some(doubt) = doubt {
+            skipped.push(Skipped { name: entry.name.to_vec(), doubt });
             continue;
         }
         let function = &mut states[0];
@@ -167,7 +215,7 @@ pub(super) fn emit(
             tag(value, component);
         }
     }
-    Ok(())
+    Ok(skipped)
 }
 
 /// Lets the pointers of a kfunc that are said to be of an arena point to tagged types.
@@ -204,26 +252,33 @@ fn tag_arena(
     Ok(())
 }
 
-/// Whether the descriptions of one function leave doubt about how it is called.
-fn unreliable(states: &[Function], types: &Types, first_id: u32) -> bool {
-    let Some((first, others)) = states.split_first() else { return false };
+/// What the descriptions of one function leave in doubt about how it is called.
+fn doubt(states: &[Function], types: &Types, first_id: u32) -> Option<Doubt> {
+    let (first, others) = states.split_first()?;
     let mut unexpected = first.unexpected_reg;
-    let mut inconsistent = false;
     let mut uncertain = first.uncertain_location;
+    let mut difference = None;
     for other in others {
         unexpected |= other.unexpected_reg;
         uncertain |= other.uncertain_location;
-        if !unexpected && !inconsistent {
-            inconsistent = !same_prototype(first, other, types, first_id);
+        if !unexpected && difference.is_none() {
+            difference = differ(first, other, types, first_id);
         }
     }
-    unexpected || inconsistent || uncertain
+    let unexpected = unexpected.then_some(Doubt::Register);
+    unexpected.or(difference).or(uncertain.then_some(Doubt::Place))
 }
 
-fn same_prototype(a: &Function, b: &Function, types: &Types, first_id: u32) -> bool {
-    a.params.len() == b.params.len()
-        && same_type(a.ret, b.ret, types, first_id)
-        && a.params.iter().zip(&b.params).all(|(a, b)| same_type(a.ty, b.ty, types, first_id))
+/// How two prototypes differ.
+fn differ(a: &Function, b: &Function, types: &Types, first_id: u32) -> Option<Doubt> {
+    if a.params.len() != b.params.len() {
+        return Some(Doubt::Count(a.params.len(), b.params.len()));
+    }
+    if !same_type(a.ret, b.ret, types, first_id) {
+        return Some(Doubt::Result);
+    }
+    let mut params = a.params.iter().zip(&b.params);
+    params.position(|(a, b)| !same_type(a.ty, b.ty, types, first_id)).map(Doubt::Parameter)
 }
 
 /// Whether two types would be passed alike, as far as pahole looks: aggregates by name, pointers

@@ -14,7 +14,7 @@ mod variables;
 
 pub use crate::features::Features;
 pub use crate::target::Target;
-pub use functions::FunctionTable;
+pub use functions::{Doubt, FunctionTable, Skipped};
 pub use ids::{Ids, IdsWish, resolve_ids};
 
 use crate::btf::Btf;
@@ -95,6 +95,8 @@ pub struct Encoded {
     pub base: Option<Btf>,
     /// What was left out or replaced, one line each.
     pub warnings: Vec<String>,
+    /// Functions that it has and that were left out.
+    pub skipped: Vec<Skipped>,
     /// The words of `.BTF_ids`, where the file has some and they were asked for.
     pub ids: Option<Ids>,
     /// Where the time went.
@@ -170,7 +172,7 @@ pub fn encode(
         }
         lap(&mut stages.append);
     }
-    let (mut btf, mut warnings) = file.finish(&known, &vars, features)?;
+    let (mut btf, mut warnings, skipped) = file.finish(&known, &vars, features)?;
     if groups.is_empty() {
         warnings.push("nothing to encode: all of its CUs are in languages left out".into());
     }
@@ -192,5 +194,5 @@ pub fn encode(
     };
     lap(&mut stages.ids);
     let layout = features.layout && base.is_none();
-    Ok(Encoded { btf, base: distilled, warnings, ids, stages, layout })
+    Ok(Encoded { btf, base: distilled, warnings, skipped, ids, stages, layout })
 }

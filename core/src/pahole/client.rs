@@ -9,9 +9,10 @@
 //!
 //! # Time
 //!
-//! A connection is made at once or not at all (a full backlog is a no). All the rest has a limit,
-//! about what encoding here would take. Who runs into it leaves a mark beside the socket, and for
-//! half a minute nobody else tries: a stopped daemon costs a build a few such waits, not thousands.
+//! A connection is made at once or not at all (a full backlog is a no). All the rest has a limit
+//! that a living daemon keeps even where it loads the base first on a busy machine. Who runs into it
+//! leaves a mark beside the socket, and for half a minute nobody else tries: a stopped daemon costs a
+//! build a few such waits, not thousands.
 //! The first to leave a mark says so; the next answer takes it away. Without a daemon the price is
 //! one failed `connect`.
 
@@ -28,10 +29,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Where the socket is, if not in its usual place; empty for no daemon.
+/// Where the socket is, if not in its usual place; `none` for no daemon.
 pub const PLACE: &str = "BTFD_SOCKET";
 /// The interface that this client speaks.
 const INTERFACE: &str = "io.btfd";
+/// For how long an answer is waited for, and how much longer for each MiB of the module.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const EACH_MIB: Duration = Duration::from_millis(50);
 /// For how long a mark keeps others away.
 const QUIET: Duration = Duration::from_secs(30);
 /// Longer answers are no BTF.
@@ -61,8 +65,8 @@ pub enum No {
 
 /// The socket of this user's daemon of this version.
 fn socket() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os(PLACE) {
-        return Some(path.into()).filter(|path: &PathBuf| !path.as_os_str().is_empty());
+    if let Some(path) = std::env::var_os(PLACE).filter(|path| !path.is_empty()) {
+        return (path != "none").then(|| path.into());
     }
     let name = concat!("io.btfd-", env!("CARGO_PKG_VERSION"));
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
@@ -85,7 +89,7 @@ pub fn ask(job: &Job, stamp: &Stamp) -> Result<Answer, No> {
     }
     let mut stream = connect(&socket)?;
     let request = request(job, stamp, base)?;
-    let patience = Duration::from_millis(100 + 25 * (stamp.size >> 20));
+    let patience = PATIENCE + EACH_MIB * u32::try_from(stamp.size >> 20).unwrap_or(1024);
     let until = Instant::now() + patience;
     let mut talk = || -> io::Result<Vec<u8>> {
         stream.set_write_timeout(Some(patience))?;

@@ -48,7 +48,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         },
         Order::Reject(lines) => {
-            eprintln!("{lines}");
+            let _ = std::io::stderr().write_all(format!("{lines}\n").as_bytes());
             ExitCode::FAILURE
         }
         Order::Encode(job) => run::run(&job, args),
@@ -59,15 +59,15 @@ pub fn run(args: &[OsString]) -> ExitCode {
 fn hand_on(args: &[OsString]) -> ExitCode {
     if let Some(program) = real::find() {
         let error = real::become_it(&program, args);
-        eprintln!("btfd-pahole: {}: {error}", program.display());
+        run::tell(format_args!("{}: {error}", program.display()), None);
         return ExitCode::FAILURE;
     }
     if args.iter().any(|arg| arg == "--help" || arg == "-?") {
         println!("{HELP}");
         return ExitCode::SUCCESS;
     }
-    eprintln!("btfd-pahole: this command line is not about encoding one file into BTF");
-    eprintln!("  hint: install pahole, or name it in BTFD_REAL_PAHOLE: it gets all else");
+    let hint = "install pahole, or name it in BTFD_REAL_PAHOLE: it gets all else";
+    run::tell("this command line is not about encoding one file into BTF", Some(hint));
     ExitCode::from(USAGE)
 }
 
@@ -85,4 +85,4 @@ make PAHOLE=btfd-pahole. Other command lines go to pahole itself, if it is insta
   -j, --jobs[=N]               threads
       --version                v1.31, the pahole whose place it takes
 
-Environment: BTFD_SOCKET, where the daemon is (empty: none); BTFD_REAL_PAHOLE; BTFD_VERBOSE.";
+Environment: BTFD_SOCKET, where the daemon is (or none); BTFD_REAL_PAHOLE; BTFD_VERBOSE.";

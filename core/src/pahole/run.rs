@@ -11,11 +11,12 @@ use crate::elf::install::{
     Edit, InstallError, Outcome, Stamp, Way, Why, install_sections, write_detached,
 };
 use crate::elf::{Image, raw_btf};
-use crate::encode::{self, EncodeError, IdsWish};
+use crate::encode::{self, EncodeError, IdsWish, Skipped};
 use std::env;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{File, FileTimes};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
@@ -54,10 +55,15 @@ struct Made {
 
 /// Says one line about a file, and where there is one, the way out.
 fn say(path: &Path, what: impl Display, hint: Option<&str>) {
-    eprintln!("btfd-pahole: {}: {what}", path.display());
-    if let Some(hint) = hint {
-        eprintln!("  hint: {hint}");
-    }
+    tell(format_args!("{}: {what}", path.display()), hint);
+}
+
+/// In one write: make runs many of us at once.
+pub(super) fn tell(what: impl Display, hint: Option<&str>) {
+    let hint = hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
+    let lines = format!("btfd-pahole: {what}\n{hint}");
+    // Where stderr is closed, nobody is there to hear of that either.
+    let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
 /// Encodes, and answers with pahole's exit status.
@@ -154,7 +160,8 @@ fn resolver_follows() -> bool {
 /// The daemon's work, where there is a daemon that does it.
 fn from_daemon(job: &Job, ids: &Ids, image: &Image, stamp: &Stamp) -> Option<Made> {
     job.base.as_ref()?;
-    if ids.worn && !resolver_follows() {
+    // The daemon says nothing about functions.
+    if job.verbose || (ids.worn && !resolver_follows()) {
         return None;
     }
     let words = ids.pristine(image, None).ok()?;
@@ -171,7 +178,7 @@ fn from_daemon(job: &Job, ids: &Ids, image: &Image, stamp: &Stamp) -> Option<Mad
             None
         }
         Err(No::Wrong(why)) => {
-            eprintln!("btfd-pahole: {why}; encoding without it");
+            tell(format_args!("{why}; encoding without it"), None);
             None
         }
     }
@@ -198,12 +205,25 @@ fn encode_here(job: &Job, ids: &Ids, image: &Image) -> Result<Made, Failure> {
                 made.base.as_ref().or(lower).into_iter().chain([&made.btf]).collect();
             words = Some(ids.resolve(pristine, &layers).map_err(|e| refused(e.into()))?.words);
         }
+        if job.verbose {
+            tell_skipped(&made.skipped);
+        }
         let (btf, base) = (made.to_bytes(), made.base.as_ref().map(Btf::to_bytes));
         Ok(Made { btf, base, ids: words, warnings: made.warnings })
     };
     // A defect of ours is no reason for a build to fail.
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Failure::Refused("a bug in btfd (see above)".into(), None)))
+}
+
+/// What pahole's `--verbose` says of functions, on stdout.
+fn tell_skipped(skipped: &[Skipped]) {
+    let mut out = std::io::stdout().lock();
+    for Skipped { name, doubt } in skipped {
+        let name = String::from_utf8_lossy(name);
+        // Nobody reads any more: no reason to stop encoding.
+        let _ = writeln!(out, "{name} : skipping BTF encoding of function due to {doubt}");
+    }
 }
 
 /// A module gets one thread from make, which runs many of us at once; vmlinux is alone.
@@ -276,10 +296,7 @@ fn give_up(job: &Job, args: &[OsString], failure: Failure) -> ExitCode {
     match failure {
         Failure::Bare(why) => bare(job, &why),
         Failure::Base(what, hint) => {
-            eprintln!("btfd-pahole: {what}");
-            if let Some(hint) = hint {
-                eprintln!("  hint: {hint}");
-            }
+            tell(what, hint);
             ExitCode::FAILURE
         }
         Failure::Superseded(e) | Failure::Write(e) => {
