@@ -35,6 +35,7 @@ VERBS = (
     "dump",
     "verify",
     "check",
+    "stats",
     "status",
     "modules",
     "why",
