@@ -20,8 +20,8 @@ CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
 # What the installed extension is made from.
 SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
 
-.PHONY: all run test test-rust test-python faults lint format conformance bench bench-instructions
-.PHONY: fuzz clean
+.PHONY: all run test test-rust test-python test-kbuild faults lint format conformance
+.PHONY: bench bench-instructions fuzz clean
 all: $(VENV)/.installed
 
 $(VENV)/.created:
@@ -51,6 +51,9 @@ test-python: $(VENV)/.installed
 
 faults: $(VENV)/.installed
 	$(BIN)/python -m pytest -q tests/faults $(PYTEST_FLAGS)
+
+test-kbuild: $(VENV)/.installed
+	$(BIN)/python -m tests.kbuild $(if $(TREE),'$(TREE)')
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

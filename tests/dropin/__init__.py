@@ -1,0 +1,1 @@
+"""`btfd-pahole` as kbuild calls it, with and without a daemon."""
