@@ -47,6 +47,9 @@ pub enum DistillError {
         /// The number of its kind.
         kind: u32,
     },
+    /// The names that it needs, one by one, are more than a section of strings holds.
+    #[error("its names are too long to be written out")]
+    Names,
     /// An enum that no base could hold.
     #[error("enum {name:?} [{id}] of the base has {size} bytes, expected 1, 2, 4 or 8")]
     EnumSize {
@@ -99,6 +102,9 @@ pub fn distill(split: &Btf, base: &Btf) -> Result<Distilled, DistillError> {
     }
     // Kinds without references, but for the word of a forward declaration that is always 0.
     let Growing { types, strings, .. } = low;
+    if strings.is_full() {
+        return Err(DistillError::Names);
+    }
     let distilled = Btf {
         endian: split.endian,
         first_id: 1,
@@ -120,6 +126,9 @@ pub fn distill(split: &Btf, base: &Btf) -> Result<Distilled, DistillError> {
         }
     }
     let Growing { mut types, strings, .. } = high;
+    if strings.is_full() {
+        return Err(DistillError::Names);
+    }
     for at in 0..types.len() {
         map_ids(types.get_mut(at), |id| match new_ids.get(id as usize) {
             Some(&new) => new,

@@ -12,6 +12,11 @@ pub(super) const MAGIC: u16 = 0xeb9f;
 /// The only version.
 pub(super) const VERSION: u8 = 1;
 
+/// Where all strings are shorter, sharing does no harm.
+const LONG_NAME: usize = 512;
+/// Bytes that all names of one layer, written one by one, may have in any case.
+const MAX_NAMES: usize = 64 << 20;
+
 fn header<T>(what: impl Into<String>) -> Result<T, BtfError> {
     Err(BtfError::Header(what.into()))
 }
@@ -23,6 +28,7 @@ impl Btf {
     pub fn parse(bytes: &[u8], base: Option<&Btf>) -> Result<Btf, BtfError> {
         let btf = Btf::parse_layer(bytes, base, base.is_some())?;
         btf.check_references(base)?;
+        btf.check_names(base)?;
         Ok(btf)
     }
 
@@ -115,6 +121,26 @@ impl Btf {
             Some(base) if offset < self.first_string => strings::at(&base.strings, offset),
             _ => strings::at(&self.strings, offset.wrapping_sub(self.first_string)),
         }
+    }
+
+    /// Refuses names that overlap so much that to print or copy them would take memory without end.
+    fn check_names(&self, base: Option<&Btf>) -> Result<(), BtfError> {
+        let sections = base.into_iter().chain([self]).map(|layer| &layer.strings[..]);
+        if !sections.into_iter().any(|section| strings::has_long(section, LONG_NAME)) {
+            return Ok(());
+        }
+        let mut bytes = 0;
+        for ty in self.types.iter() {
+            ty.for_each_name(|name| bytes += self.string(base, name).len());
+            if bytes > MAX_NAMES + 4 * self.byte_len() {
+                return Err(BtfError::Section {
+                    section: "string",
+                    offset: 0,
+                    what: "names that share their ends are larger than any BTF".into(),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn check_references(&self, base: Option<&Btf>) -> Result<(), BtfError> {

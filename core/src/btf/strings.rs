@@ -31,6 +31,15 @@ pub fn at(section: &[u8], offset: u32) -> &[u8] {
     &rest[..memchr::memchr(0, rest).unwrap_or(rest.len())]
 }
 
+/// Whether a string of `len` bytes or more may stand in the section; one of twice that is seen for
+/// sure. Cost: a look at one place in `len` bytes.
+///
+/// Names are told by where they start, so that many of them can end in one long string: their bytes
+/// are then as many as those of the section times its length. Where no string is long they are not.
+pub fn has_long(section: &[u8], len: usize) -> bool {
+    section.chunks_exact(len).any(|chunk| memchr::memchr(0, chunk).is_none())
+}
+
 impl StringIndex {
     /// Indexes a whole string section (that of the lowest layer, or several laid end to end).
     pub fn new(section: &[u8]) -> StringIndex {
@@ -78,7 +87,11 @@ pub struct Interner<'base> {
     start: u32,
     bytes: Vec<u8>,
     own: StringIndex,
+    is_full: bool,
 }
+
+/// Bytes that one layer's strings may take; the kernel reads a quarter of that.
+const MAX_BYTES: usize = 64 << 20;
 
 impl<'base> Interner<'base> {
     /// A section on top of `base`: its index and its whole bytes. Without a base the section
@@ -89,6 +102,7 @@ impl<'base> Interner<'base> {
             start: base.map_or(0, |(_, bytes)| bytes.len() as u32),
             bytes: Vec::new(),
             own: StringIndex::default(),
+            is_full: false,
         };
         if base.is_none() {
             interner.bytes.push(0);
@@ -96,7 +110,8 @@ impl<'base> Interner<'base> {
         interner
     }
 
-    /// Offset of `text`, from the base where it has it, else appended on first use.
+    /// Offset of `text`, from the base where it has it, else appended on first use; 0 where there is
+    /// no room left, which [`Interner::is_full`] tells.
     pub fn intern(&mut self, text: &[u8]) -> u32 {
         self.intern_hashed(text, hash(text))
     }
@@ -114,6 +129,10 @@ impl<'base> Interner<'base> {
         if let Some(offset) = self.own.find_hashed(&self.bytes, text, hash) {
             return self.start + offset;
         }
+        if self.bytes.len() + text.len() >= MAX_BYTES {
+            self.is_full = true;
+            return 0;
+        }
         let offset = self.bytes.len() as u32;
         self.bytes.extend_from_slice(text);
         self.bytes.push(0);
@@ -127,6 +146,11 @@ impl<'base> Interner<'base> {
             Some((_, bytes)) if offset < self.start => at(bytes, offset),
             _ => at(&self.bytes, offset - self.start),
         }
+    }
+
+    /// Whether some text found no room, so that the offsets given out are not to be used.
+    pub fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// The section's own bytes.

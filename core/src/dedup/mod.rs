@@ -59,6 +59,9 @@ pub enum DedupError {
         /// The first string offset that it should have.
         expected_string: u32,
     },
+    /// The names of a layer, one by one, are more than a section of strings holds.
+    #[error("its names are too long to be written out")]
+    Names,
     /// A type whose kind the format does not define.
     #[error("BTF type [{id}] has the unknown kind {kind}, expected one of 1 to 19")]
     UnknownKind {
@@ -194,6 +197,9 @@ pub fn reintern(base: Option<&Base>, split: &mut Btf) -> Result<(), DedupError> 
             }
             *slot
         });
+    }
+    if interner.is_full() {
+        return Err(DedupError::Names);
     }
     split.strings = interner.into_bytes();
     Ok(())

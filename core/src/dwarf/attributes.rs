@@ -209,8 +209,9 @@ pub(super) fn in_unexpected_register<'d>(
     if let Location::Expression(bytes) = location {
         look(0, unit.expression(bytes))?;
     } else if let Some(mut list) = unit.location_list(location)? {
-        let mut index = 0;
+        let (mut index, mut read) = (0, 1);
         while let Some(entry) = list.next()? {
+            read += 1;
             use gimli::RawLocListEntry::*;
             let data = match entry {
                 BaseAddress { .. } | BaseAddressx { .. } => continue,
@@ -227,6 +228,7 @@ pub(super) fn in_unexpected_register<'d>(
             }
             index += 1;
         }
+        unit.count_entries(read);
     }
     Ok(found.is_some_and(|op| op != expected))
 }

@@ -4,7 +4,7 @@ use super::abbreviations::{Field, Sizes, Step, Table, Tables};
 use super::bytes::Cursor;
 use super::cu::Text;
 use super::{DwarfError, Result};
-use crate::btf::Endian;
+use crate::btf::{Endian, strings};
 use crate::elf::{self, Image, Symbols};
 use gimli::constants as dw;
 use gimli::{
@@ -14,6 +14,12 @@ use gimli::{
     LocationListsOffset, RawLocListIter, RunTimeEndian, UnitHeader, UnitType,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+/// Where all strings are shorter than twice this, it does no harm that names may share their ends.
+const LONG_NAME: usize = 4096;
+/// Longer names are refused. (Definitions of macros stand among them, and may be long.)
+const MAX_NAME: usize = 64 << 10;
 
 /// gimli's reader over our buffers.
 pub(super) type Slice<'d> = EndianSlice<'d, RunTimeEndian>;
@@ -30,6 +36,10 @@ pub struct Debug {
     pub(super) addr: Vec<u8>,
     pub(super) loc: Vec<u8>,
     pub(super) loclists: Vec<u8>,
+    /// Some strings may be very long.
+    long_names: bool,
+    /// Entries of location lists that may still be read: each list is wanted about once.
+    list_entries: AtomicI64,
     /// The linker's note says whether CUs refer to each other.
     lto_note: bool,
 }
@@ -74,6 +84,8 @@ struct Sections<'d> {
     str_offsets: DebugStrOffsets<Slice<'d>>,
     addr: DebugAddr<Slice<'d>>,
     locations: LocationLists<Slice<'d>>,
+    list_entries: &'d AtomicI64,
+    long_names: bool,
     endian: RunTimeEndian,
 }
 
@@ -121,16 +133,20 @@ impl Debug {
         if info.is_empty() {
             return Err(DwarfError::Missing.into());
         }
+        let (str, line_str) = (load("str")?, load("line_str")?);
+        let (loc, loclists) = (load("loc")?, load("loclists")?);
         Ok(Debug {
             big_endian: image.endian == Endian::Big,
             info,
             abbrev: load("abbrev")?,
-            str: load("str")?,
-            line_str: load("line_str")?,
+            long_names: [&str, &line_str].iter().any(|s| strings::has_long(s, LONG_NAME)),
+            str,
+            line_str,
             str_offsets: load("str_offsets")?,
             addr: load("addr")?,
-            loc: load("loc")?,
-            loclists: load("loclists")?,
+            list_entries: AtomicI64::new(1024 + 16 * (loc.len() + loclists.len()) as i64),
+            loc,
+            loclists,
             lto_note: lto_note(image)?,
         })
     }
@@ -149,6 +165,8 @@ impl Debug {
                 DebugLoc::from(slice(&self.loc)),
                 DebugLocLists::from(slice(&self.loclists)),
             ),
+            list_entries: &self.list_entries,
+            long_names: self.long_names,
             endian,
         };
         let mut tables = Tables::new(&self.abbrev);
@@ -209,7 +227,9 @@ pub enum LoadError {
 
 /// The kernel's LTO_INFO note: owner "Linux", type 0x101, one word.
 fn lto_note(image: &Image) -> elf::Result<bool> {
-    for section in image.sections.iter().filter(|s| s.kind == object::elf::SHT_NOTE) {
+    // The sections of a note are small, and many may stand in one place.
+    let notes = image.sections.iter().filter(|s| s.kind == object::elf::SHT_NOTE);
+    for section in notes.filter(|s| s.size <= 1 << 16) {
         let bytes = image.read(section)?;
         let mut rest = &bytes[..];
         while let Some((head, tail)) = rest.split_at_checked(12) {
@@ -394,7 +414,11 @@ impl<'d> Unit<'d> {
         let s = &self.sections;
         let within = |section: &'d [u8], offset: u64| {
             let tail = usize::try_from(offset).ok().and_then(|o| section.get(o..));
-            let tail = tail.filter(|tail| !tail.is_empty());
+            let mut tail = tail.filter(|tail| !tail.is_empty());
+            if s.long_names {
+                let ends = |tail: &&[u8]| memchr::memchr(0, &tail[..tail.len().min(MAX_NAME)]);
+                tail = tail.filter(|tail| ends(tail).is_some());
+            }
             tail.map(Text::new).ok_or(gimli::Error::OffsetOutOfBounds(offset))
         };
         Ok(Some(match raw.form {
@@ -441,6 +465,16 @@ impl<'d> Unit<'d> {
     /// gimli's view on an expression.
     pub fn expression(&self, bytes: &'d [u8]) -> Slice<'d> {
         EndianSlice::new(bytes, self.sections.endian)
+    }
+
+    /// Notes that entries of location lists were read.
+    pub fn count_entries(&self, count: i64) {
+        self.sections.list_entries.fetch_sub(count, Relaxed);
+    }
+
+    /// Whether more entries were read than lists that are wanted once can have.
+    pub fn reads_lists_again(&self) -> bool {
+        self.sections.list_entries.load(Relaxed) < 0
     }
 
     /// The raw entries of a location list; `None` for a single expression.

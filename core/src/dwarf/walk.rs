@@ -268,6 +268,10 @@ impl<'d> Walk<'_, 'd> {
                     }
                     _ => false,
                 };
+                if unit.reads_lists_again() {
+                    let what = "a location list that others had, as had all before it";
+                    return Ok(self.out.error(offset, what)?);
+                }
                 self.out.pending.param(index, offset, a, unexpected);
                 let on = TagOn::Function(index, position as i32);
                 self.annotations(on, a.annotation)?;

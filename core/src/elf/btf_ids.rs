@@ -33,6 +33,8 @@ use thiserror::Error;
 
 /// What all symbols of ids begin with.
 const PREFIX: &[u8] = b"__BTF_ID__";
+/// The kernel's own limit on names is 512.
+const MAX_NAME: usize = 4096;
 /// Bit of a set's flags: its functions are meant for registration (6.9 and later).
 const SET_OF_KFUNCS: u32 = 1;
 
@@ -147,6 +149,11 @@ impl BtfIds {
     /// Takes a symbol at an offset of the section.
     fn add(&mut self, symbol: &[u8], offset: u64, size: u64) {
         let Some(rest) = symbol.strip_prefix(PREFIX) else { return };
+        if rest.len() > MAX_NAME {
+            let what = || format!("a symbol of {} bytes", symbol.len());
+            self.strange.get_or_insert_with(what);
+            return;
+        }
         let room = self.bytes.len();
         let inside = |len: usize| {
             usize::try_from(offset)

@@ -19,8 +19,6 @@ const PLAUSIBLE: u64 = 64 << 20;
 /// Beyond it, no debug data shrinks to less than one part in so many (usual are 2 to 10; zlib could
 /// say 1000).
 const MAX_RATIO: u64 = 64;
-/// Longer section names are not of any tool. (A million sections can share one long string.)
-const MAX_NAME: usize = 4096;
 
 /// One section header, the same for both classes.
 #[derive(Clone, Debug)]
@@ -375,14 +373,11 @@ where
         .iter()
         .enumerate()
         .map(|(index, s)| {
-            let name = sections.section_name(endian, s).unwrap_or_default();
-            if name.len() > MAX_NAME {
-                let what = format!("section [{index}] has a name of {} bytes", name.len());
-                return Err(ElfError::Malformed(what));
-            }
-            Ok(Section {
+            // What has more than 4 KiB is none to the cache that `data` is.
+            let name = sections.section_name(endian, s).unwrap_or_default().to_vec();
+            Section {
                 index,
-                name: name.to_vec(),
+                name,
                 kind: s.sh_type(endian),
                 flags: s.sh_flags(endian),
                 address: s.sh_addr(endian).into(),
@@ -391,9 +386,9 @@ where
                 size: s.sh_size(endian).into(),
                 link: s.sh_link(endian),
                 info: s.sh_info(endian),
-            })
+            }
         })
-        .collect::<Result<_>>()?;
+        .collect();
     Ok((head, list))
 }
 

@@ -4,6 +4,9 @@ use super::{ElfError, Image, Result, Section};
 use crate::btf::strings;
 use object::elf;
 
+/// No name is twice as long. A million symbols can share the end of one.
+const LONG_NAME: usize = 16 << 10;
+
 /// One symbol, the same for both classes.
 #[derive(Clone, Copy, Debug)]
 pub struct Symbol {
@@ -38,6 +41,9 @@ impl Symbols {
             Some(strtab) if strtab.kind == elf::SHT_STRTAB => image.read(strtab)?,
             _ => return Err(ElfError::Malformed("its .symtab has no string table".into())),
         };
+        if strings::has_long(&names, LONG_NAME) {
+            return Err(ElfError::Malformed("a symbol's name is longer than 16 KiB".into()));
+        }
         let extended = image
             .sections
             .iter()

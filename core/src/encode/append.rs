@@ -50,6 +50,9 @@ impl<'base> File<'base> {
         let mut offsets = Vec::with_capacity(cu.strings.len() + 1);
         offsets.push(0);
         offsets.extend(of_types.iter().map(|&(text, hash)| self.strings.intern_hashed(text, hash)));
+        if self.strings.is_full() {
+            return Err(no_room());
+        }
 
         let mut index_type = self.int;
         if index_type.is_none() && cu.int != 0 {
@@ -129,7 +132,14 @@ impl<'base> File<'base> {
         let skipped = functions::emit(self.functions, known, features, types, first_id, intern)
             .map_err(EncodeError::Content)?;
         vars.emit(self.sections, types, |s| strings.intern(s));
+        if strings.is_full() {
+            return Err(no_room());
+        }
         self.btf.strings = self.strings.into_bytes();
         Ok((self.btf, self.notes.into_lines(), skipped))
     }
+}
+
+fn no_room() -> EncodeError {
+    EncodeError::Content("its names take more room than the strings of a BTF have".into())
 }
