@@ -4,6 +4,7 @@
 #   make run TREE=DIR     btfd watch DIR
 #   make test lint        what CI runs
 #   make faults           every fault and storm, the heavy ones too: some minutes
+#   make install-user     ~/.local/bin/btfd and btfd-pahole, and the user units; uninstall-user
 #   make conformance CASES=DIR
 #   make bench [TREE=DIR] pahole and btfd side by side, with plots in out/
 #   make bench-instructions
@@ -21,7 +22,7 @@ CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
 SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
 
 .PHONY: all run test test-rust test-python test-kbuild faults lint format conformance
-.PHONY: bench bench-instructions fuzz clean
+.PHONY: bench bench-instructions fuzz clean install-user uninstall-user
 all: $(VENV)/.installed
 
 $(VENV)/.created:
@@ -88,6 +89,32 @@ fuzz:
 	    out/fuzz/corpus/$$target out/fuzz/seeds/$$target -- -max_total_time=$(SECONDS) -max_len=40000 \
 	    -timeout=5 -rss_limit_mb=2048 -malloc_limit_mb=1024 -artifact_prefix=out/fuzz/found/ || exit 1; \
 	done
+
+# The command, the drop-in and the user units, for the user who calls it.
+DATA := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/btfd
+CONFIG := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)
+UNITS := $(CONFIG)/systemd/user
+USER_BIN := $(HOME)/.local/bin
+
+install-user:
+	$(PYTHON) -m venv '$(DATA)/venv'
+	'$(DATA)/venv/bin/python' -m pip install --quiet --upgrade .
+	cargo build $(CARGO_FLAGS) --release --bin btfd-pahole
+	install -Dm755 core/target/release/btfd-pahole '$(DATA)/venv/bin/btfd-pahole'
+	mkdir -p '$(USER_BIN)' '$(UNITS)'
+	ln -sfn '$(DATA)/venv/bin/btfd' '$(DATA)/venv/bin/btfd-pahole' '$(USER_BIN)'
+	install -m644 systemd/btfd.service systemd/btfd.socket '$(UNITS)'
+	[ -e '$(CONFIG)/btfd/config.yaml' ] || \
+		install -Dm644 config.example.yaml '$(CONFIG)/btfd/config.yaml'
+	-systemctl --user daemon-reload
+	@echo 'systemctl --user enable --now btfd.socket btfd.service    # starts it'
+
+uninstall-user:
+	-systemctl --user disable --now btfd.socket btfd.service
+	rm -f '$(UNITS)/btfd.service' '$(UNITS)/btfd.socket'
+	rm -f '$(USER_BIN)/btfd' '$(USER_BIN)/btfd-pahole'
+	rm -rf '$(DATA)'
+	-systemctl --user daemon-reload
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info core/target btfd/_core*.so

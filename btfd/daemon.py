@@ -146,6 +146,10 @@ class Daemon:
         self.call(begin).add_done_callback(told)
         return future
 
+    def drop_caches(self) -> None:
+        """Lets go of what can be made again. From any thread."""
+        self.call(self.tree.release_base)
+
     # The loop
 
     def run(self, *, once: bool = False, pool: Executor | None = None) -> int:

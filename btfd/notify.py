@@ -8,6 +8,7 @@ from a signal handler. Cost: one eventfd, one datagram a message.
 import contextlib
 import os
 import select
+import time
 
 import sdnotify
 
@@ -30,6 +31,14 @@ class Notifier:
 
     def ready(self) -> None:
         self._send("READY=1")
+
+    def reloading(self) -> None:
+        """Before a new configuration is taken; `ready` ends it. One datagram, or systemd waits."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def status(self, text: str) -> None:
+        """One line on how things are, for `systemctl status`."""
+        self._send("STATUS=" + text.encode("ascii", "backslashreplace").decode().replace("\n", " "))
 
     def stopping(self) -> None:
         self._send("STOPPING=1")

@@ -31,6 +31,7 @@ from btfd.journal import Event, Journal
 from btfd.notify import Notifier
 from btfd.ondemand import OnDemand
 from btfd.pool import Pool
+from btfd.pressure import Pressure, trim
 
 #: A tree that is busy for longer is told about as it was last seen.
 BUSY = 2.0
@@ -69,6 +70,7 @@ class Service:
         self._news_due = False
         self._ending = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._status: asyncio.TimerHandle | None = None
         self.journal.subscribe(self._happened)
 
     # Life
@@ -82,11 +84,14 @@ class Service:
             self._follow(root, use, origin)
         if self._notifier is not None:
             self._notifier.ready()
+        pressure = Pressure(self._pressed)
         pings = self._loop.create_task(self._ping())
+        self._status_due()
         await self._ending.wait()
         if self._notifier is not None:
             self._notifier.stopping()
         pings.cancel()
+        pressure.close()
         await self._server.close()
         await self._leave(list(self.followers))
         self._methods.close()
@@ -111,6 +116,19 @@ class Service:
             self.reload()
         except Problem as e:
             self.journal.record("not-reloaded", e.path, reason=e.cause, hint=e.hint)
+
+    def _pressed(self) -> None:
+        self._loop.call_soon_threadsafe(self.drop_caches)
+
+    def drop_caches(self) -> None:
+        """Answers memory pressure: bases are dropped, and loaded again by whoever needs one."""
+        before = _resident()
+        for follower in self.followers.values():
+            if follower.daemon is not None:
+                follower.daemon.drop_caches()
+        self.bases.clear()
+        trim()
+        self.journal.record("memory-pressure", None, before=before, after=_resident())
 
     # Trees
 
@@ -183,6 +201,15 @@ class Service:
 
     def reload(self) -> list[str]:
         """Applies the configuration as it is now; gives the keys that changed. Raises Problem."""
+        if self._notifier is None:
+            return self._reload()
+        self._notifier.reloading()
+        try:
+            return self._reload()
+        finally:
+            self._notifier.ready()
+
+    def _reload(self) -> list[str]:
         before, after = self._settings, self._load()
         keys = [key for key in after.origins if getattr(before, key) != getattr(after, key)]
         self._settings = after
@@ -246,8 +273,19 @@ class Service:
 
     def _ring(self) -> None:
         self._news_due = False
+        self._status_due()
         self._news.set()
         self._news = asyncio.Event()
+
+    def _status_due(self) -> None:
+        """Tells systemd how things are, at most once a second."""
+        if self._notifier is not None and self._status is None:
+            self._status = self._loop.call_later(1.0, self._tell_status)
+
+    def _tell_status(self) -> None:
+        self._status = None
+        if self._notifier is not None:
+            self._notifier.status(summary(self.followers.values()))
 
     async def news(self, patience: float) -> None:
         """Returns when something happened, or after `patience` seconds."""
@@ -266,6 +304,27 @@ def start(core: Core, listener: Listener, show: Callable[[Event], None]) -> int:
         return await service.run()
 
     return asyncio.run(serve())
+
+
+def summary(followers: Iterable[Follower]) -> str:
+    """All trees in one line, the worst first."""
+    trees = list(followers)
+    daemons = [f.daemon for f in trees if f.daemon is not None]
+    bad = sum(len(d.work.failed) for d in daemons)
+    queued = sum(len(d.work.scheduler) + d.work.scheduler.running for d in daemons)
+    polled = sum(d.watcher is not None and d.watcher.polled is not None for d in daemons)
+    parts = [
+        f"{count} {word}"
+        for count, word in (
+            (len(trees) - len(daemons), "not followed"),
+            (polled, "polled"),
+            (bad, "modules failed"),
+            (queued, "modules to encode"),
+        )
+        if count
+    ]
+    count = f"{len(trees)} tree" + ("s" if len(trees) != 1 else "")
+    return f"{count}: {', '.join(parts) or 'everything is right'}"
 
 
 def _resident() -> int:

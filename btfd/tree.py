@@ -301,6 +301,10 @@ class BuildTree:
                 raise news.problem or Problem("not there", path=self.base_path)
         return self._base
 
+    def release_base(self) -> None:
+        """Lets the base go; it is loaded again when it is needed."""
+        self._base = None
+
     def request(self) -> Request:
         """How to encode a module of this tree now."""
         return Request(

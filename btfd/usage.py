@@ -65,11 +65,23 @@ def building(root: str) -> bool:
                 told = f.read()
             with open(process + b"/environ", "rb") as f:
                 told += b"\0" + f.read()
+        except PermissionError:
+            # Ours, but seen from inside a sandbox: any tree may be where it is at work.
+            if _is_ours(process):
+                return True
+            continue
         except OSError:
-            continue  # it has ended, or is not ours
+            continue  # it has ended
         if SWITCH not in told:
             return True
     return False
+
+
+def _is_ours(process: bytes) -> bool:
+    try:
+        return os.stat(process).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _makes() -> Iterator[bytes]:

@@ -6,7 +6,7 @@ read the configuration again; SIGINT, SIGTERM and `btfd stop` end it.
 
 import argparse
 
-from btfd import service
+from btfd import service, syslog
 from btfd.api import address, wire
 from btfd.cli import phrases
 from btfd.cli.output import Output
@@ -21,7 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     listener = address.listen(wire.socket_path())
+    show = syslog.sender() or (lambda event: phrases.show(event, out))
     try:
-        return service.start(core or native(), listener, lambda event: phrases.show(event, out))
+        return service.start(core or native(), listener, show)
     finally:
         listener.close()
