@@ -7,8 +7,11 @@ use super::DedupError;
 use super::table::{self, Labels, Table, is_incomparable};
 use crate::btf::strings::{Interner, StringIndex};
 use crate::btf::{Btf, Kind, Type, Types};
+use crate::identity::Known;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Which composite has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,9 @@ pub struct Base {
     pub(super) labels: Labels,
     pub(super) composites: Names,
     pub(super) incomparable: Incomparable,
+    known: OnceLock<Known>,
+    /// Bytes of DWARF that were to be encoded over this base so far.
+    asked: AtomicUsize,
 }
 
 impl Base {
@@ -66,7 +72,8 @@ impl Base {
         let labels = labels(&btf.types, &[&incomparable]);
         let (strings, table) =
             rayon::join(|| StringIndex::new(&btf.strings), || index_types(&btf, labels));
-        Ok(Base { btf, strings, table, labels, composites, incomparable })
+        let (known, asked) = (OnceLock::new(), AtomicUsize::new(0));
+        Ok(Base { btf, strings, table, labels, composites, incomparable, known, asked })
     }
 
     /// Indexes several layers, the lowest first; each continues the ids and strings below it.
@@ -87,6 +94,20 @@ impl Base {
     /// The types and strings, as one layer.
     pub fn btf(&self) -> &Btf {
         &self.btf
+    }
+
+    /// The identities of its types, worked out when they are first asked for.
+    pub fn known(&self) -> &Known {
+        self.known.get_or_init(|| Known::of(&self.btf, &self.strings))
+    }
+
+    /// The same for somebody who has `dwarf` bytes to encode: `None` as long as all that was asked
+    /// for is less than pays for working them out.
+    pub fn known_for(&self, dwarf: usize) -> Option<&Known> {
+        /// Bytes of DWARF whose types are deduplicated in the same time.
+        const WORTH: usize = 2 << 20;
+        let before = self.asked.fetch_add(dwarf, Ordering::Relaxed);
+        (before.saturating_add(dwarf) > WORTH || self.known.get().is_some()).then(|| self.known())
     }
 
     /// Where each of its strings starts.

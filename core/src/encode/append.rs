@@ -6,10 +6,11 @@ use super::variables::{Placed, Rules, Sections};
 use super::{EncodeError, Features, FunctionTable, functions};
 use crate::btf::kind::Kind;
 use crate::btf::strings::Interner;
-use crate::btf::types::{info, map_ids, map_names};
+use crate::btf::types::{Types, info, map_ids, map_names};
 use crate::btf::{Btf, Endian};
 use crate::dedup::Base;
 use crate::dwarf::{Cu, Function};
+use crate::identity::{Assigned, Identities, Identity, Key, Merge};
 
 /// Kinds whose types BTF does not take without a name.
 fn needs_name(info: u32) -> bool {
@@ -19,10 +20,33 @@ fn needs_name(info: u32) -> bool {
     )
 }
 
+/// One CU, and the identities of its types.
+pub(super) struct Read<'d> {
+    pub cu: Cu<'d>,
+    /// And the hashes of its names; none where all types go to the exact engine.
+    identities: Option<(Identities, Vec<Identity>)>,
+}
+
+impl<'d> Read<'d> {
+    pub fn new(cu: Cu<'d>, identities: bool) -> Read<'d> {
+        let key = Key::of_process();
+        let identities = identities.then(|| {
+            let mut names = vec![Identity::NONE];
+            names.extend(cu.strings.iter().map(|(text, _)| key.text(text)));
+            (Identities::of(&cu.types, key, |name| names[name as usize]), names)
+        });
+        Read { cu, identities }
+    }
+}
+
 /// The types of a file, growing CU by CU.
-pub(super) struct File<'base> {
+pub(super) struct File<'base, 'd> {
     btf: Btf,
+    base: Option<&'base Types>,
     strings: Interner<'base>,
+    merge: Option<Merge<'base>>,
+    /// CUs and the classes of their types.
+    units: Vec<(Cu<'d>, Vec<u32>)>,
     /// The type that indexes all arrays: the first `int` of the file.
     int: Option<u32>,
     functions: Vec<Function>,
@@ -30,11 +54,19 @@ pub(super) struct File<'base> {
     notes: Notes,
 }
 
-impl<'base> File<'base> {
-    pub fn new(base: Option<&'base Base>, endian: Endian) -> File<'base> {
+impl<'base, 'd> File<'base, 'd> {
+    /// Without `merge` all types go to the exact engine.
+    pub fn new(
+        base: Option<&'base Base>,
+        endian: Endian,
+        merge: Option<Merge<'base>>,
+    ) -> File<'base, 'd> {
         File {
             btf: Btf::empty(endian, base.map(Base::btf)),
+            base: base.map(|base| &base.btf().types),
             strings: base.map_or_else(|| Interner::new(None), Base::interner),
+            merge,
+            units: Vec::new(),
             int: None,
             functions: Vec::new(),
             sections: Sections::new(),
@@ -42,29 +74,74 @@ impl<'base> File<'base> {
         }
     }
 
-    /// Appends one CU. Names are interned in the order in which pahole meets them.
-    pub fn append(&mut self, mut cu: Cu<'_>, vars: &Rules<'_>) -> Result<(), EncodeError> {
-        let before = self.btf.next_id() - 1;
-        let id = |local: u32| if local == 0 { 0 } else { before + local };
-        let (of_types, of_rest) = cu.strings.split_at(cu.type_names);
-        let mut offsets = Vec::with_capacity(cu.strings.len() + 1);
-        offsets.push(0);
-        offsets.extend(of_types.iter().map(|&(text, hash)| self.strings.intern_hashed(text, hash)));
-        if self.strings.is_full() {
-            return Err(no_room());
+    /// Takes the next CU in.
+    pub fn add(&mut self, read: Read<'d>) {
+        let Read { cu, identities } = read;
+        let mut classes = Vec::new();
+        if let (Some(merge), Some((identities, names))) = (&mut self.merge, identities) {
+            if cu.int != 0 && self.int.is_none() {
+                self.int = Some(cu.int);
+                merge.indexes_arrays(identities.own[cu.int as usize - 1]);
+            }
+            classes = merge.add(&cu.types, &identities, |name| names[name as usize]);
         }
+        self.units.push((cu, classes));
+    }
+
+    /// All CUs are in: appends them.
+    pub fn append_all(&mut self, vars: &Rules<'_>) -> Result<(), EncodeError> {
+        self.int = None;
+        let units = std::mem::take(&mut self.units);
+        if let Some(merge) = &mut self.merge {
+            merge.settle(|unit| (&units[unit].0.types, &units[unit].1));
+        }
+        for (number, (cu, classes)) in units.into_iter().enumerate() {
+            self.append(cu, number as u32, &classes, vars)?;
+        }
+        Ok(())
+    }
+
+    /// Appends one CU. Names are interned in the order in which pahole meets them.
+    fn append(
+        &mut self,
+        mut cu: Cu<'_>,
+        unit: u32,
+        classes: &[u32],
+        vars: &Rules<'_>,
+    ) -> Result<(), EncodeError> {
+        let first = self.btf.next_id();
+        let Assigned { ids, kept } = match &mut self.merge {
+            Some(merge) => merge.assign(unit, &cu.types, classes, first),
+            None => Assigned::all(cu.types.len(), first),
+        };
+        let next = first + kept.len() as u32;
+        let id = |local: u32| ids[local as usize];
+        let mut offsets = vec![u32::MAX; cu.strings.len() + 1];
+        offsets[0] = 0;
 
         let mut index_type = self.int;
         if index_type.is_none() && cu.int != 0 {
             self.int = Some(id(cu.int));
             index_type = self.int;
         }
-        let made_int = index_type.is_none() && cu.has_arrays;
-        let made = before + cu.types.len() as u32 + 1;
-        let index_type = index_type.unwrap_or(made);
-        for i in 0..cu.types.len() {
-            let words = cu.types.get_mut(i);
-            map_names(words, |name| offsets[name as usize]);
+        let mut made_int = index_type.is_none() && cu.has_arrays;
+        if made_int && let Some(known) = self.merge.as_ref().and_then(Merge::base_int) {
+            made_int = false;
+            self.int = Some(known);
+            index_type = Some(known);
+        }
+        let index_type = index_type.unwrap_or(next);
+        for &index in &kept {
+            let words = cu.types.get_mut(index as usize);
+            let strings = &mut self.strings;
+            map_names(words, |name| {
+                let offset = &mut offsets[name as usize];
+                if *offset == u32::MAX {
+                    let (text, hash) = cu.strings[name as usize - 1];
+                    *offset = strings.intern_hashed(text, hash);
+                }
+                *offset
+            });
             if words[0] == 0 && needs_name(words[1]) {
                 let what = "a base type, typedef, tag or forward declaration has an empty name";
                 return Err(EncodeError::Content(format!("{what}, which BTF demands")));
@@ -73,27 +150,45 @@ impl<'base> File<'base> {
                 words,
                 |local| if local == crate::dwarf::FILE_INT { index_type } else { id(local) },
             );
+            self.btf.types.push(words);
         }
-        self.btf.types.append(&cu.types);
+        if self.strings.is_full() {
+            return Err(no_room());
+        }
         if made_int {
             const SIGNED_32: u32 = 1 << 24 | 32;
             let name = self.strings.intern(b"int");
             self.btf.types.push(&[name, info(Kind::Int, 0, false), 4, SIGNED_32]);
-            self.int = Some(made);
+            self.int = Some(next);
         }
 
-        offsets.extend(of_rest.iter().map(|&(text, hash)| self.strings.intern_hashed(text, hash)));
+        // Names that the types did not use before come in their own order.
+        for (offset, &(text, hash)) in offsets[1..].iter_mut().zip(&cu.strings).skip(cu.type_names)
+        {
+            *offset = self.strings.intern_hashed(text, hash);
+        }
+        let strings = &mut self.strings;
+        let mut offset_of = |name: u32| {
+            let offset = &mut offsets[name as usize];
+            if *offset == u32::MAX {
+                let (text, hash) = cu.strings[name as usize - 1];
+                *offset = strings.intern_hashed(text, hash);
+            }
+            *offset
+        };
         for tag in &cu.tags {
-            self.tag(offsets[tag.value as usize], id(tag.target), tag.component);
+            let value = offset_of(tag.value);
+            let (target, component) = (id(tag.target), tag.component as u32);
+            self.btf.types.push(&[value, info(Kind::DeclTag, 0, false), target, component]);
         }
         self.functions.extend(cu.functions.drain(..).map(|mut f| {
             f.ret = id(f.ret);
             for param in &mut f.params {
-                param.name = offsets[param.name as usize];
+                param.name = offset_of(param.name);
                 param.ty = id(param.ty);
             }
             for tag in &mut f.tags {
-                tag.value = offsets[tag.value as usize];
+                tag.value = offset_of(tag.value);
             }
             f
         }));
@@ -125,11 +220,10 @@ impl<'base> File<'base> {
         vars: &Rules<'_>,
         features: &Features,
     ) -> Result<(Btf, Vec<String>, Vec<Skipped>), EncodeError> {
-        let first_id = self.btf.first_id;
         let types = &mut self.btf.types;
         let strings = &mut self.strings;
         let intern = |s: &[u8]| strings.intern(s);
-        let skipped = functions::emit(self.functions, known, features, types, first_id, intern)
+        let skipped = functions::emit(self.functions, known, features, types, self.base, intern)
             .map_err(EncodeError::Content)?;
         vars.emit(self.sections, types, |s| strings.intern(s));
         if strings.is_full() {

@@ -6,6 +6,7 @@
 //! nobody could rely on the prototype, and it is left out.
 
 use super::Features;
+use crate::btf::Type;
 use crate::btf::kind::Kind;
 use crate::btf::types::{Types, info};
 use crate::dwarf::{DeclTag, Function, Param};
@@ -157,20 +158,39 @@ impl fmt::Display for Doubt {
     }
 }
 
+/// The types of a layer and of what it stands on.
+#[derive(Clone, Copy)]
+struct Both<'a> {
+    base: Option<&'a Types>,
+    types: &'a Types,
+}
+
+impl<'a> Both<'a> {
+    fn get(self, id: u32) -> Type<'a> {
+        let below = self.base.map_or(0, Types::len);
+        match (self.base, (id as usize).checked_sub(below + 1)) {
+            (_, Some(index)) => self.types.get(index),
+            (Some(base), None) if id > 0 => base.get(id as usize - 1),
+            _ => Type::VOID,
+        }
+    }
+}
+
 /// Chooses among the functions found and emits them in order of their names; gives those that it
 /// left out.
 ///
-/// `first_id` is the id of the first of `types`; `intern` gives string offsets. Errors where a kfunc
-/// is not what its flags say.
+/// `types` are those of a layer over `base`; `intern` gives string offsets. Errors where a kfunc is
+/// not what its flags say.
 pub(super) fn emit(
     mut found: Vec<Function>,
     known: &FunctionTable<'_>,
     features: &Features,
     types: &mut Types,
-    first_id: u32,
+    base: Option<&Types>,
     mut intern: impl FnMut(&[u8]) -> u32,
 ) -> Result<Vec<Skipped>, String> {
     let mut skipped = Vec::new();
+    let first_id = base.map_or(0, Types::len) as u32 + 1;
     found.sort_by_key(|f| f.symbol); // stable: of one name, the first CU's comes first
     let mut rest = &mut found[..];
     while !rest.is_empty() {
@@ -181,7 +201,7 @@ pub(super) fn emit(
         let doubt = match entry.ambiguous {
             _ if !features.consistent_func => None,
             true => Some(Doubt::Ambiguous),
-            false => doubt(states, types, first_id),
+            false => doubt(states, Both { base, types }),
         };
         if let Some(doubt) = doubt {
             skipped.push(Skipped { name: entry.name.to_vec(), doubt });
@@ -189,7 +209,7 @@ pub(super) fn emit(
         }
         let function = &mut states[0];
         if let Some(flags) = entry.kfunc.filter(|_| features.attributes) {
-            tag_arena(function, flags, types, first_id, &mut intern)
+            tag_arena(function, flags, types, base, &mut intern)
                 .map_err(|what| format!("kfunc {}: {what}", String::from_utf8_lossy(entry.name)))?;
         }
         let next = |types: &Types| first_id + types.len() as u32;
@@ -223,7 +243,7 @@ fn tag_arena(
     function: &mut Function,
     flags: u32,
     types: &mut Types,
-    first_id: u32,
+    base: Option<&Types>,
     mut intern: impl FnMut(&[u8]) -> u32,
 ) -> Result<(), String> {
     for (_, place) in KF_ARENA.iter().filter(|(flag, _)| flags & flag != 0) {
@@ -236,15 +256,13 @@ fn tag_arena(
         let Some(slot) = slot else {
             return Err(format!("its flags call {what} an arena pointer, but it has none"));
         };
-        let pointee = slot
-            .checked_sub(first_id)
-            .map(|index| types.get(index as usize))
+        let pointee = Some(Both { base, types }.get(*slot))
             .filter(|ty| ty.kind() == Some(Kind::Ptr))
             .map(|ty| ty.size_or_type());
         let Some(pointee) = pointee else {
             return Err(format!("its flags call {what} an arena pointer, but it is no pointer"));
         };
-        let tagged = first_id + types.len() as u32;
+        let tagged = (base.map_or(0, Types::len) + types.len()) as u32 + 1;
         types.push(&[intern(ARENA), info(Kind::TypeTag, 0, true), pointee]);
         types.push(&[0, info(Kind::Ptr, 0, false), tagged]);
         *slot = tagged + 1;
@@ -253,7 +271,7 @@ fn tag_arena(
 }
 
 /// What the descriptions of one function leave in doubt about how it is called.
-fn doubt(states: &[Function], types: &Types, first_id: u32) -> Option<Doubt> {
+fn doubt(states: &[Function], types: Both<'_>) -> Option<Doubt> {
     let (first, others) = states.split_first()?;
     let mut unexpected = first.unexpected_reg;
     let mut uncertain = first.uncertain_location;
@@ -262,7 +280,7 @@ fn doubt(states: &[Function], types: &Types, first_id: u32) -> Option<Doubt> {
         unexpected |= other.unexpected_reg;
         uncertain |= other.uncertain_location;
         if !unexpected && difference.is_none() {
-            difference = differ(first, other, types, first_id);
+            difference = differ(first, other, types);
         }
     }
     let unexpected = unexpected.then_some(Doubt::Register);
@@ -270,20 +288,20 @@ fn doubt(states: &[Function], types: &Types, first_id: u32) -> Option<Doubt> {
 }
 
 /// How two prototypes differ.
-fn differ(a: &Function, b: &Function, types: &Types, first_id: u32) -> Option<Doubt> {
+fn differ(a: &Function, b: &Function, types: Both<'_>) -> Option<Doubt> {
     if a.params.len() != b.params.len() {
         return Some(Doubt::Count(a.params.len(), b.params.len()));
     }
-    if !same_type(a.ret, b.ret, types, first_id) {
+    if !same_type(a.ret, b.ret, types) {
         return Some(Doubt::Result);
     }
     let mut params = a.params.iter().zip(&b.params);
-    params.position(|(a, b)| !same_type(a.ty, b.ty, types, first_id)).map(Doubt::Parameter)
+    params.position(|(a, b)| !same_type(a.ty, b.ty, types)).map(Doubt::Parameter)
 }
 
 /// Whether two types would be passed alike, as far as pahole looks: aggregates by name, pointers
 /// by what they point to, a `const` on one side only is forgiven (but never against void).
-fn same_type(mut a: u32, mut b: u32, types: &Types, first_id: u32) -> bool {
+fn same_type(mut a: u32, mut b: u32, types: Both<'_>) -> bool {
     for _ in 0..MAX_CHAIN {
         if a == b {
             return true;
@@ -291,7 +309,7 @@ fn same_type(mut a: u32, mut b: u32, types: &Types, first_id: u32) -> bool {
         if a == 0 || b == 0 {
             return false;
         }
-        let (x, y) = (types.get((a - first_id) as usize), types.get((b - first_id) as usize));
+        let (x, y) = (types.get(a), types.get(b));
         let kind = |t: crate::btf::Type<'_>| match t.kind() {
             Some(Kind::Fwd) if t.kflag() => Some(Kind::Union),
             Some(Kind::Fwd) => Some(Kind::Struct),

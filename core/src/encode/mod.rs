@@ -1,7 +1,7 @@
 //! The whole way of one file: ELF and DWARF in, deduplicated BTF out.
 //!
-//! CUs are read in parallel, in batches so that memory stays bounded, and appended in DWARF order,
-//! so that the result is the same bytes for every number of threads. Then come functions, sorted by
+//! CUs are read in parallel, and appended in DWARF order, so that the result is the same bytes for
+//! every number of threads. Types that are known by identity are left out. Then come functions, sorted by
 //! name, and the sections of variables; that is pahole's order, and with it type sections are equal
 //! to pahole's byte by byte.
 
@@ -23,6 +23,7 @@ use crate::dedup::{self, Base, DedupError};
 use crate::dwarf::{self, Debug, DwarfError};
 use crate::elf::btf_ids::IdsError;
 use crate::elf::{ElfError, Image};
+use crate::identity::Merge;
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -119,6 +120,29 @@ pub fn encode(
     threads: usize,
     wish: &IdsWish,
 ) -> Result<Encoded, EncodeError> {
+    run(image, base, features, threads, wish, false)
+}
+
+/// The same, where no type is told by its identity: the exact engine sees them all. The result is
+/// the same bytes; tests and doubters hold one against the other.
+pub fn encode_exactly(
+    image: &Image,
+    base: Option<&Base>,
+    features: &Features,
+    threads: usize,
+    wish: &IdsWish,
+) -> Result<Encoded, EncodeError> {
+    run(image, base, features, threads, wish, true)
+}
+
+fn run(
+    image: &Image,
+    base: Option<&Base>,
+    features: &Features,
+    threads: usize,
+    wish: &IdsWish,
+    exactly: bool,
+) -> Result<Encoded, EncodeError> {
     if let Some(base) = base
         && base.btf().endian != image.endian
     {
@@ -145,7 +169,14 @@ pub fn encode(
 
     let target = Target::of(image);
     let groups = debug.groups(&features.lang_exclude)?;
-    let mut file = append::File::new(base, image.endian);
+    let size = groups.iter().map(|group| group.size()).sum();
+    let merge = match base {
+        _ if exactly => None,
+        None => Some(Merge::new(None)),
+        Some(base) => base.known_for(size).map(|known| Merge::new(Some(known))),
+    };
+    let fast = merge.is_some();
+    let mut file = append::File::new(base, image.endian, merge);
     let pool = match threads {
         0 | 1 => None,
         n => Some(rayon::ThreadPoolBuilder::new().num_threads(n).build()?),
@@ -161,17 +192,20 @@ pub fn encode(
         let (batch, after) = rest.split_at(full.unwrap_or(rest.len()).max(1));
         rest = after;
         let find = |name: &[u8]| known.find(name);
-        let read = |group| dwarf::read(group, &find, target, features);
+        let read = |group| {
+            dwarf::read(group, &find, target, features).map(|cu| append::Read::new(cu, fast))
+        };
         let cus = match &pool {
             None => batch.iter().map(read).collect::<Result<Vec<_>, _>>()?,
             Some(pool) => pool.install(|| batch.par_iter().map(read).collect::<Result<_, _>>())?,
         };
         lap(&mut stages.dwarf);
         for cu in cus {
-            file.append(cu, &vars)?;
+            file.add(cu);
         }
         lap(&mut stages.append);
     }
+    file.append_all(&vars)?;
     let (mut btf, mut warnings, skipped) = file.finish(&known, &vars, features)?;
     if groups.is_empty() {
         warnings.push("nothing to encode: all of its CUs are in languages left out".into());

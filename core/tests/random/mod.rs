@@ -224,7 +224,7 @@ fn unit(
     rng: &mut Rng,
     program: &[Node],
     layer: &mut Layer,
-    below: &Emitted,
+    below: Option<&Emitted>,
     emitted: &mut Emitted,
 ) {
     if program.is_empty() {
@@ -309,7 +309,8 @@ fn unit(
         let node = &program[index];
         let id = |rng: &mut Rng, at: usize| -> u32 {
             let Some(target) = targets[which][at] else { return 0 };
-            if rng.percent(6)
+            if let Some(below) = below
+                && rng.percent(6)
                 && let Some(&(_, id)) = below.iter().find(|(n, _)| *n == instances[target].0)
             {
                 return id;
@@ -396,12 +397,24 @@ fn unit(
 }
 
 /// Layers, the lowest first; the last is the one to deduplicate. At most `size` units.
+#[allow(dead_code)] // not every test uses all of this
 pub fn layers(seed: u64, size: usize) -> Vec<Btf> {
     layers_from(&mut Rng::new(seed), size)
 }
 
 /// The same from a generator.
+#[allow(dead_code)]
 pub fn layers_from(rng: &mut Rng, size: usize) -> Vec<Btf> {
+    grow(rng, size, true).0
+}
+
+/// The same where units refer to themselves only, with the ends of the units of the last layer.
+#[allow(dead_code)]
+pub fn units(seed: u64, size: usize) -> (Vec<Btf>, Vec<usize>) {
+    grow(&mut Rng::new(seed), size, false)
+}
+
+fn grow(rng: &mut Rng, size: usize, across: bool) -> (Vec<Btf>, Vec<usize>) {
     let taste = Taste {
         nodes: 2 + rng.below(22),
         names: 2 + rng.below(NAMES.len() - 2),
@@ -411,6 +424,7 @@ pub fn layers_from(rng: &mut Rng, size: usize) -> Vec<Btf> {
     let sloppy = [0, 0, 5, 30][rng.below(4)];
     let mut layers: Vec<Btf> = Vec::new();
     let mut emitted = Emitted::new();
+    let mut ends = Vec::new();
     for _ in 0..[1, 2, 2, 2, 3][rng.below(5)] {
         let mut lower_strings = Vec::new();
         for layer in &layers {
@@ -426,6 +440,7 @@ pub fn layers_from(rng: &mut Rng, size: usize) -> Vec<Btf> {
         };
         let mut layer = Layer { btf, lower_strings, sloppy };
         let mut own = Emitted::new();
+        ends.clear();
         for _ in 0..1 + rng.below(size) {
             // Fillers move the growth of the candidate table.
             let fillers = rng.pick(&[1, 1, 4, 40]);
@@ -433,10 +448,11 @@ pub fn layers_from(rng: &mut Rng, size: usize) -> Vec<Btf> {
                 let id = layer.btf.next_id();
                 layer.btf.types.push(&[0, info(Kind::Int, 0, false), 100 + id, 32]);
             }
-            unit(rng, &program, &mut layer, &emitted, &mut own);
+            unit(rng, &program, &mut layer, across.then_some(&emitted), &mut own);
+            ends.push(layer.btf.types.len());
         }
         emitted.extend(own);
         layers.push(layer.btf);
     }
-    layers
+    (layers, ends)
 }

@@ -1,0 +1,340 @@
+//! Which types of a row of units the exact engine has to see.
+
+use super::hash::{Identity, Key};
+use super::known::{Found, Known, Map};
+use super::types::{Identities, TagKind, is_forward, standard_int, tag, tag_kind};
+use crate::btf::{Kind, Types};
+use crate::dwarf::FILE_INT;
+use hashbrown::HashTable;
+
+const NONE: u32 = u32::MAX;
+
+/// All types of one identity.
+#[derive(Debug)]
+struct Class {
+    identity: Identity,
+    /// The type of the base, 0 for none.
+    base: u32,
+    /// Where it was met first: unit, and position in it.
+    unit: u32,
+    index: u32,
+    /// The struct, union or forward declaration that it is.
+    tag: u32,
+    /// Its types are not to be told by identity alone.
+    doubtful: bool,
+    /// The type that later ones are: an id of the file.
+    placed: u32,
+}
+
+/// All structs, unions and forward declarations of one name.
+#[derive(Debug)]
+struct Tag {
+    name: Identity,
+    kind: TagKind,
+    /// The class of its definition.
+    definition: u32,
+    forward: bool,
+    doubtful: bool,
+    /// The unit that was the last to have one.
+    unit: u32,
+}
+
+/// What becomes of the types of one unit.
+#[derive(Debug)]
+pub struct Assigned {
+    /// Their ids in the file, void first: of the type itself, or of the one that it is.
+    pub ids: Vec<u32>,
+    /// Positions of those that the exact engine has to see, in their order.
+    pub kept: Vec<u32>,
+}
+
+impl Assigned {
+    /// Of `count` types that are all kept, from id `first` on.
+    pub fn all(count: usize, first: u32) -> Assigned {
+        let ids = (0..count as u32).map(|index| first + index);
+        Assigned { ids: std::iter::once(0).chain(ids).collect(), kept: (0..count as u32).collect() }
+    }
+}
+
+/// The types of a row of units, told apart by identity.
+#[derive(Debug)]
+pub struct Merge<'base> {
+    known: Option<&'base Known>,
+    key: &'static Key,
+    table: HashTable<u32>,
+    classes: Vec<Class>,
+    tags: Vec<Tag>,
+    by_name: Map<u32>,
+    /// Structs, unions and typedefs with arrays in them, by identity without their elements.
+    loose: Map<Identity>,
+    /// Nothing is told by identity.
+    exact: bool,
+    units: u32,
+}
+
+impl<'base> Merge<'base> {
+    /// Over a base, or stand-alone.
+    pub fn new(known: Option<&'base Known>) -> Merge<'base> {
+        Merge {
+            known,
+            key: Key::of_process(),
+            table: HashTable::new(),
+            classes: Vec::new(),
+            tags: Vec::new(),
+            by_name: Map::default(),
+            loose: Map::default(),
+            exact: known.is_some_and(|known| known.unusable),
+            units: 0,
+        }
+    }
+
+    /// Lets the exact engine see everything.
+    fn give_up(&mut self) {
+        self.exact = true;
+    }
+
+    /// Whether the exact engine is to see everything.
+    pub fn gave_up(&self) -> bool {
+        self.exact
+    }
+
+    /// Takes the next unit in; returns the class of each type.
+    pub fn add(
+        &mut self,
+        types: &Types,
+        identities: &Identities,
+        mut name: impl FnMut(u32) -> Identity,
+    ) -> Vec<u32> {
+        let unit = self.units;
+        self.units += 1;
+        if identities.unusual {
+            self.give_up();
+        }
+        if self.exact {
+            return Vec::new();
+        }
+        let mut list = Vec::with_capacity(types.len());
+        let mut loose: Option<Identities> = None;
+        for index in 0..types.len() {
+            let identity = identities.own[index];
+            if identity == Identity::NONE {
+                list.push(NONE);
+                continue;
+            }
+            let classes = &self.classes;
+            let found =
+                self.table.find(identity.spread(), |&c| classes[c as usize].identity == identity);
+            let class = match found {
+                Some(&class) => class,
+                None => {
+                    let class = self.new_class(types, identities, unit, index, &mut name);
+                    let ty = types.get(index);
+                    let kind = ty.kind().unwrap_or(Kind::Void);
+                    if identities.has_array(index) && (kind.is_composite() || kind == Kind::Typedef)
+                    {
+                        let loose = loose.get_or_insert_with(|| {
+                            identities.without_elements(types, self.key, &mut name)
+                        });
+                        if self.has_twin(loose.own[index], identity)
+                            && !identities.one_array_a_length(types, index)
+                        {
+                            self.give_up();
+                        }
+                    }
+                    class
+                }
+            };
+            let tag = self.classes[class as usize].tag;
+            if tag != NONE {
+                let tag = &mut self.tags[tag as usize];
+                tag.doubtful |= std::mem::replace(&mut tag.unit, unit) == unit;
+            }
+            list.push(class);
+        }
+        list
+    }
+
+    /// Whether another type differs from this one at most in the elements of arrays.
+    fn has_twin(&mut self, loose: Identity, own: Identity) -> bool {
+        let below = self.known.and_then(|known| known.loose.get(&loose)).copied();
+        let here = *self.loose.entry(loose).or_insert(own);
+        below.is_some_and(|other| other != own) || here != own
+    }
+
+    fn new_class(
+        &mut self,
+        types: &Types,
+        identities: &Identities,
+        unit: u32,
+        index: usize,
+        name: &mut impl FnMut(u32) -> Identity,
+    ) -> u32 {
+        let class = self.classes.len() as u32;
+        let identity = identities.own[index];
+        let ty = types.get(index);
+        let found = self.known.map_or(Found::Nowhere, |known| known.find(identity));
+        let mut doubtful = found == Found::Several;
+        let tag = match tag_kind(ty) {
+            None => NONE,
+            Some(kind) => {
+                let seen = identities.seen[index];
+                let tags = &mut self.tags;
+                let number = *self.by_name.entry(seen).or_insert_with(|| {
+                    let name = name(ty.name());
+                    tags.push(Tag {
+                        name,
+                        kind,
+                        definition: NONE,
+                        forward: false,
+                        doubtful: false,
+                        unit: NONE,
+                    });
+                    tags.len() as u32 - 1
+                });
+                let tag = &mut self.tags[number as usize];
+                let below = self.known.and_then(|known| known.tags.get(&seen));
+                tag.doubtful |= below.is_some_and(|below| below.ambiguous);
+                if is_forward(ty) {
+                    tag.forward = true;
+                } else {
+                    // One definition in all units and the base, and none that the base only declares.
+                    tag.doubtful |= tag.definition != NONE
+                        || below.is_some_and(|below| {
+                            below.forward
+                                || below.definition != Identity::NONE
+                                    && below.definition != identity
+                        });
+                    tag.definition = class;
+                }
+                doubtful = false;
+                number
+            }
+        };
+        if found == Found::Several && tag != NONE {
+            self.tags[tag as usize].doubtful = true;
+        }
+        self.classes.push(Class {
+            identity,
+            base: if let Found::At(id) = found { id } else { 0 },
+            unit,
+            index: index as u32,
+            tag,
+            doubtful,
+            placed: 0,
+        });
+        let classes = &self.classes;
+        self.table
+            .insert_unique(identity.spread(), class, |&c| classes[c as usize].identity.spread());
+        class
+    }
+
+    /// All units are in: decides what is doubtful. `unit` gives the types of a unit and their classes.
+    pub fn settle<'u>(&mut self, unit: impl Fn(usize) -> (&'u Types, &'u [u32])) {
+        if self.exact {
+            return;
+        }
+        for number in 0..self.tags.len() {
+            let Tag { name, kind, forward, .. } = self.tags[number];
+            let other = match kind {
+                TagKind::Struct if forward => TagKind::Union,
+                TagKind::Union if forward => TagKind::Struct,
+                _ => continue,
+            };
+            // Structs and unions share the names that forward declarations are looked up by.
+            let other = tag(self.key, other, name);
+            let below = self.known.and_then(|known| known.tags.get(&other));
+            let here = self.by_name.get(&other).copied();
+            if below.is_some() || here.is_some() {
+                self.tags[number].doubtful = true;
+                if let Some(here) = here {
+                    self.tags[here as usize].doubtful = true;
+                }
+            }
+        }
+        let any = self.tags.iter().any(|t| t.doubtful) || self.classes.iter().any(|c| c.doubtful);
+        let mut changed = any;
+        while changed {
+            changed = false;
+            for class in 0..self.classes.len() {
+                if self.is_doubtful(class as u32) {
+                    continue;
+                }
+                let Class { unit: home, index, tag, .. } = self.classes[class];
+                let (types, list) = unit(home as usize);
+                let mut doubtful = false;
+                types.get(index as usize).for_each_id(|id| {
+                    if id != 0 && id != FILE_INT {
+                        doubtful |= self.is_doubtful(list[id as usize - 1]);
+                    }
+                });
+                if doubtful {
+                    changed = true;
+                    match tag {
+                        NONE => self.classes[class].doubtful = true,
+                        tag => self.tags[tag as usize].doubtful = true,
+                    }
+                }
+            }
+        }
+        if any && self.class_of(standard_int(self.key)).is_some_and(|c| self.is_doubtful(c)) {
+            self.give_up();
+        }
+    }
+
+    fn is_doubtful(&self, class: u32) -> bool {
+        let Some(c) = self.classes.get(class as usize) else { return false };
+        match self.tags.get(c.tag as usize) {
+            Some(tag) => tag.doubtful,
+            None => c.doubtful,
+        }
+    }
+
+    fn class_of(&self, identity: Identity) -> Option<u32> {
+        let same = |&c: &u32| self.classes[c as usize].identity == identity;
+        self.table.find(identity.spread(), same).copied()
+    }
+
+    /// Says what becomes of the types of a unit, whose classes are `classes`; units come in order.
+    ///
+    /// `next` is the id of the first type that is kept.
+    pub fn assign(&mut self, unit: u32, types: &Types, classes: &[u32], next: u32) -> Assigned {
+        let mut assigned = Assigned { ids: Vec::with_capacity(types.len() + 1), kept: Vec::new() };
+        assigned.ids.push(0);
+        for index in 0..types.len() {
+            let class = classes.get(index).copied().unwrap_or(NONE);
+            let known = match self.classes.get(class as usize) {
+                None => None,
+                Some(_) if self.exact || self.is_doubtful(class) => None,
+                Some(c) if c.base != 0 => Some(c.base),
+                Some(c) if c.unit == unit || c.placed == 0 => None,
+                Some(c) => Some(c.placed),
+            };
+            assigned.ids.push(known.unwrap_or_else(|| {
+                let id = next + assigned.kept.len() as u32;
+                assigned.kept.push(index as u32);
+                if let Some(c) = self.classes.get_mut(class as usize)
+                    && c.placed == 0
+                {
+                    c.placed = id;
+                }
+                id
+            }));
+        }
+        assigned
+    }
+
+    /// Arrays are indexed by a type of this identity, that of the first `int` of all units.
+    pub fn indexes_arrays(&mut self, identity: Identity) {
+        if identity != standard_int(self.key) {
+            self.give_up();
+        }
+    }
+
+    /// The type of the base that is the usual `int`, where nothing is doubtful about that.
+    pub fn base_int(&self) -> Option<u32> {
+        match self.known?.find(standard_int(self.key)) {
+            Found::At(id) if !self.exact => Some(id),
+            _ => None,
+        }
+    }
+}
