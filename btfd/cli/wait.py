@@ -65,7 +65,9 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
         out.note(f"the time was over with {len(pending)} modules left" + (names and f": {names}"))
         return TIME_OVER
     out.object({"result": "failed" if failed else "done", "pending": [], "failed": failed})
-    for module in failed:
+    for module in failed[:_SHOWN]:
         path = os.path.join(module["tree"], module["module"])
         out.failure(path, module["reason"] or f"stale ({module['because']})", module["hint"])
+    if len(failed) > _SHOWN:
+        out.note(f"and {len(failed) - _SHOWN} more", "`btfd modules --state failed` lists them all")
     return 1 if failed else 0
