@@ -21,7 +21,7 @@ CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
 # What the installed extension is made from.
 SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
 
-.PHONY: all run test test-rust test-python test-kbuild faults lint format conformance
+.PHONY: all run test test-rust test-python test-kbuild faults test-systemd lint format conformance
 .PHONY: bench bench-instructions fuzz clean install-user uninstall-user
 all: $(VENV)/.installed
 
@@ -48,13 +48,16 @@ test-rust:
 	cargo test $(CARGO_FLAGS) --quiet
 
 test-python: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -m "not heavy" $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -q -m "not heavy and not systemd" $(PYTEST_FLAGS)
 
 faults: $(VENV)/.installed
 	$(BIN)/python -m pytest -q tests/faults $(PYTEST_FLAGS)
 
 test-kbuild: $(VENV)/.installed
 	$(BIN)/python -m tests.kbuild $(if $(TREE),'$(TREE)')
+
+test-systemd: $(VENV)/.installed
+	$(BIN)/python -m pytest -q -m systemd tests/systemd $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

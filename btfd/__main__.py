@@ -46,6 +46,7 @@ VERBS = (
     "reload",
     "stop",
     "config",
+    "doctor",
 )
 
 
