@@ -22,10 +22,13 @@ SYSTEM_FILE = "/etc/btfd/config.yaml"
 
 @dataclass(frozen=True, slots=True)
 class TreeSettings:
-    """One tree that is to be served. `use`: kbuild, watcher, auto, or empty for the general one."""
+    """One tree that is to be served."""
 
     root: str
     use: str = ""
+    """kbuild, watcher, auto, or empty for the general one."""
+    base: str = ""
+    """The vmlinux that an external module's directory is built against; empty: the tree's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Settings:
 
 
 _KINDS = {
-    "trees": "a list of absolute paths, or of `root: PATH` with `use: ...`",
+    "trees": "a list of absolute paths, or of `root: PATH` with `use` and `base`",
     "use": "auto, kbuild or watcher",
     "jobs": "a number from 0 to 1024",
     "btf_features": "a list of pahole's feature names",
@@ -86,15 +89,17 @@ def _words(value: object) -> tuple[str, ...] | None:
 
 def _tree(value: object) -> TreeSettings | None:
     if isinstance(value, dict):
-        root, use = value.get("root"), value.get("use", "")
-        if set(value) - {"root", "use"} or (use and _choice(use) is None):
+        root, use, base = value.get("root"), value.get("use", ""), value.get("base", "")
+        if set(value) - {"root", "use", "base"} or (use and _choice(use) is None):
             return None
     else:
-        root, use = value, ""
-    if not isinstance(root, str):
+        root, use, base = value, "", ""
+    if not isinstance(root, str) or not isinstance(base, str):
         return None
-    root = os.path.expanduser(root)
-    return TreeSettings(root, use) if os.path.isabs(root) else None
+    root, base = os.path.expanduser(root), os.path.expanduser(base)
+    if not os.path.isabs(root) or (base and not os.path.isabs(base)):
+        return None
+    return TreeSettings(root, use, base)
 
 
 def _trees(value: object) -> tuple[TreeSettings, ...] | None:

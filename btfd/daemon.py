@@ -150,6 +150,11 @@ class Daemon:
         """Lets go of what can be made again. From any thread."""
         self.call(self.tree.release_base)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping
+
     # The loop
 
     def run(self, *, once: bool = False, pool: Executor | None = None) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from btfd import report
 from btfd.bases import Bases
-from btfd.config import Settings
+from btfd.config import Settings, TreeSettings
 from btfd.daemon import Daemon
 from btfd.engine import Core
 from btfd.errors import Problem
@@ -43,11 +43,9 @@ class Shared:
 class Follower:
     """Follows one tree. `origin`: where the wish to do so came from."""
 
-    def __init__(
-        self, root: str, use: str, origin: str, shared: Shared, settings: Settings
-    ) -> None:
-        self.root = root
-        self.use = use
+    def __init__(self, tree: TreeSettings, origin: str, shared: Shared, settings: Settings) -> None:
+        self.tree = tree
+        self.root = root = tree.root
         self.origin = origin
         self.daemon: Daemon | None = None
         self.problem: Problem | None = None
@@ -77,11 +75,15 @@ class Follower:
         daemon = self.daemon
         return daemon is not None and daemon.hears()
 
-    def configure(self, settings: Settings, use: str) -> None:
+    def configure(self, settings: Settings, tree: TreeSettings) -> None:
         """Takes new settings; everything that they make stale is encoded again."""
-        self._settings, self.use = settings, use
+        other_base = tree.base != self.tree.base
+        self._settings, self.tree = settings, tree
         daemon = self.daemon
         if daemon is None:
+            return
+        if other_base:
+            daemon.stop()  # the next one has it
             return
 
         def apply() -> None:
@@ -95,6 +97,12 @@ class Follower:
         """Until there is a loop to ask, or a reason why there is none."""
         while self.daemon is None and self.problem is None and not self._stopping.is_set():
             await asyncio.sleep(0.01)
+
+    def nudge(self, base: str) -> None:
+        """Something happened to a base: whoever stands on it has a look."""
+        daemon = self.daemon
+        if daemon is not None and daemon.tree.base_path == base:
+            daemon.wake.set()
 
     def ask(self, what: Callable[[Daemon], Any]) -> "Future[Any]":
         """Runs `what` in the loop's thread. Raises Problem where there is no loop."""
@@ -118,7 +126,7 @@ class Follower:
             "force_base": settings.force_base,
             "threads": settings.threads,
             "resolve_btfids": settings.resolve_btfids,
-            "use": self.use or settings.use,
+            "use": self.tree.use or settings.use,
         }
 
     # The thread
@@ -151,7 +159,14 @@ class Follower:
         settings, shared = self._settings, self._shared
         store = Store(None if settings.cache == "none" else settings.cache or default_path())
         try:
-            tree = BuildTree(self.root, shared.core, store, bases=shared.bases, **self._options())
+            tree = BuildTree(
+                self.root,
+                shared.core,
+                store,
+                bases=shared.bases,
+                base=self.tree.base,
+                **self._options(),
+            )
             daemon = Daemon(
                 tree,
                 shared.core,
@@ -165,7 +180,7 @@ class Follower:
                 return
             self.problem = None
             daemon.run(pool=shared.pool)
-            if not self._stopping.is_set():
+            if daemon.watcher is not None and not daemon.watcher.alive and not daemon.stopping:
                 self.problem = Problem("the reader of events died", path=self.root)
         finally:
             self.daemon = None
@@ -186,7 +201,7 @@ class Follower:
             "state": "starting" if problem is None else "deaf",
             "reason": None if problem is None else problem.cause,
             "hint": None if problem is None else problem.hint,
-            "use": self.use or self._settings.use,
+            "use": self.tree.use or self._settings.use,
             "use_origin": "not looked at yet",
             "origin": self.origin,
             "base": None,

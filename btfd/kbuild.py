@@ -211,11 +211,12 @@ def modules_order(tree: str) -> list[str] | None:
     except OSError:
         return None
     found: dict[str, None] = {}
+    inside = tree.rstrip("/") + "/"
     for line in lines:
         name = os.fsdecode(line)
         if name.endswith(".o"):
             name = name[:-2] + ".ko"
-        name = os.path.normpath(name)
+        name = os.path.normpath(name).removeprefix(inside)  # external modules have whole paths
         if name.endswith(".ko") and not name.startswith(("../", "/")):
             found[name] = None
     return list(found)
@@ -227,9 +228,12 @@ def numbers(release: str | None) -> tuple[int, int] | None:
     return (int(m[1]), int(m[2])) if m else None
 
 
-def encoder_options(config: Config | None, release: str | None) -> EncoderOptions:
+def encoder_options(
+    config: Config | None, release: str | None, *, external: bool = False
+) -> EncoderOptions:
     """Features and languages left out, as this tree's kbuild would pass them.
 
+    `external`: for modules that are built with M= outside the tree.
     Without a configuration this is not a kernel tree: pahole's default set, nothing left out.
     """
     if config is None:
@@ -246,6 +250,8 @@ def encoder_options(config: Config | None, release: str | None) -> EncoderOption
         # Since 7.3 resolve_btfids adds these tags, if it runs; it folds them with ours.
         if era >= (6, 11) and pahole >= 127:
             names.append("decl_tag_kfuncs")
+        if external and era >= (6, 11) and pahole >= (126 if era < (6, 15) else 128):
+            names.append("distilled_base")
         if (6, 16) <= era < (7, 3) and pahole >= 130:
             names.append("attributes")
         if era >= (7, 1) and pahole >= 131:

@@ -8,7 +8,9 @@ is served until the end of this run only.
 import contextlib
 import json
 import os
+from dataclasses import asdict
 
+from btfd.config import TreeSettings
 from btfd.errors import Problem, from_os
 
 VERSION = 1
@@ -23,25 +25,28 @@ def default_path() -> str:
     return os.path.join(folder, "trees.json")
 
 
-def read(path: str) -> dict[str, str]:
-    """Roots and how they are used."""
+def read(path: str) -> list[TreeSettings]:
+    """What was added."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as f:
             known = json.load(f)
         if known["version"] != VERSION:
             raise ValueError("another version")
-        return {str(tree["root"]): str(tree["use"]) for tree in known["trees"]}
+        return [
+            TreeSettings(str(tree["root"]), str(tree["use"]), str(tree["base"]))
+            for tree in known["trees"]
+        ]
     except OSError:
-        return {}
+        return []
     except (ValueError, KeyError, TypeError):
         with contextlib.suppress(OSError):
             os.replace(path, path + ".unreadable")
-        return {}
+        return []
 
 
-def write(path: str, trees: dict[str, str]) -> None:
+def write(path: str, trees: list[TreeSettings]) -> None:
     """Replaces the file. Raises Problem."""
-    known = {"version": VERSION, "trees": [{"root": r, "use": u} for r, u in trees.items()]}
+    known = {"version": VERSION, "trees": [asdict(tree) for tree in trees]}
     sibling = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)

@@ -16,6 +16,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from btfd import __version__, config, roster
@@ -23,7 +24,7 @@ from btfd.api.address import Listener
 from btfd.api.methods import Methods
 from btfd.api.server import Server
 from btfd.bases import Bases
-from btfd.config import Settings
+from btfd.config import Settings, TreeSettings
 from btfd.engine import Core
 from btfd.errors import Problem, UnknownTree
 from btfd.follow import Follower, Shared
@@ -37,8 +38,9 @@ from btfd.pressure import Pressure, trim
 BUSY = 2.0
 _CONFIGURED = "configuration"
 _ADDED = "added"
+_BASE_NEWS = frozenset({"base-same", "base-changed", "base-found", "base-missing"})
 #: What a tree is recognised by, configured or not.
-_SIGNS = ("vmlinux", "include/config/auto.conf", ".config", "Kconfig", "modules.order")
+_SIGNS = ("vmlinux", "include/config/auto.conf", ".config", "Kconfig")
 
 
 class Service:
@@ -80,8 +82,8 @@ class Service:
             self._loop.add_signal_handler(number, self._ending.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         await self._server.start(self._listener.socket)
-        for root, (use, origin) in self._wanted().items():
-            self._follow(root, use, origin)
+        for tree, origin in self._wanted().values():
+            self._follow(tree, origin)
         if self._notifier is not None:
             self._notifier.ready()
         pressure = Pressure(self._pressed)
@@ -132,17 +134,18 @@ class Service:
 
     # Trees
 
-    def _wanted(self) -> dict[str, tuple[str, str]]:
-        """Every tree that should be served, how it is used and who said so."""
-        trees = {root: (use, _ADDED) for root, use in roster.read(self._roster).items()}
+    def _wanted(self) -> dict[str, tuple[TreeSettings, str]]:
+        """Every tree that should be served, and who said so, by its root."""
+        trees = {tree.root: (tree, _ADDED) for tree in roster.read(self._roster)}
         for tree in self._settings.trees:
-            trees[os.path.realpath(tree.root)] = (tree.use, _CONFIGURED)
+            root = os.path.realpath(tree.root)
+            trees[root] = (replace(tree, root=root), _CONFIGURED)
         return trees
 
-    def _follow(self, root: str, use: str, origin: str) -> None:
-        follower = Follower(root, use, origin, self._shared, self._settings)
-        self.followers[root] = follower
-        self.journal.of(root).record("tree-added", root, origin=origin)
+    def _follow(self, tree: TreeSettings, origin: str) -> None:
+        follower = Follower(tree, origin, self._shared, self._settings)
+        self.followers[tree.root] = follower
+        self.journal.of(tree.root).record("tree-added", tree.root, origin=origin)
         follower.start()
 
     async def _leave(self, roots: Iterable[str]) -> None:
@@ -154,20 +157,23 @@ class Service:
             self._seen.pop(follower.root, None)
             self.journal.of(follower.root).record("tree-removed", follower.root)
 
-    def add(self, root: str, use: str) -> tuple[str, bool]:
+    def add(self, root: str, use: str = "", base: str = "") -> tuple[str, bool]:
         """Serves a tree from now on, and remembers it; its real path, and whether it is new."""
         if not os.path.isdir(root):
             raise UnknownTree("no such directory", path=root)
         root = os.path.realpath(root)
-        if not any(os.path.exists(os.path.join(root, sign)) for sign in _SIGNS):
+        if not base and not any(os.path.exists(os.path.join(root, sign)) for sign in _SIGNS):
             raise UnknownTree(
-                "not a kernel build tree", path=root, hint="give the O= directory of a kernel"
+                "not a kernel build tree",
+                path=root,
+                hint="give the O= directory of a kernel; external modules need --base",
             )
         known = self.followers.get(root)
         if known is None:
-            self._follow(root, use, _ADDED)
-        elif use:
-            known.configure(self._settings, use)
+            self._follow(TreeSettings(root, use, base), _ADDED)
+        elif use or base:
+            tree = TreeSettings(root, use or known.tree.use, base or known.tree.base)
+            known.configure(self._settings, tree)
         if known is None or known.origin == _ADDED:
             self._remember()
         return root, known is None
@@ -180,8 +186,8 @@ class Service:
         return follower.root
 
     def _remember(self) -> None:
-        added = (f for f in self.followers.values() if f.origin == _ADDED)
-        roster.write(self._roster, {f.root: f.use for f in added})
+        added = [f.tree for f in self.followers.values() if f.origin == _ADDED]
+        roster.write(self._roster, added)
 
     def holding(self, path: str) -> Follower:
         """The innermost tree that a path lies in. Raises UnknownTree."""
@@ -217,14 +223,14 @@ class Service:
             self._pool.resize(after.threads)
             self.orders.jobs = after.threads
         wanted = self._wanted()
-        for root, (use, origin) in wanted.items():
+        for root, (tree, origin) in wanted.items():
             known = self.followers.get(root)
             if known is None:
-                self._follow(root, use, origin)
+                self._follow(tree, origin)
             else:
                 known.origin = origin
                 if keys:
-                    known.configure(after, use)
+                    known.configure(after, tree)
         gone = [r for r, f in self.followers.items() if r not in wanted and f.origin != _ADDED]
         if gone:
             self._leaving = self._loop.create_task(self._leave(gone))
@@ -266,7 +272,11 @@ class Service:
     # News
 
     def _happened(self, event: Event) -> None:
-        """In any thread: wakes the streams, once for many events."""
+        """In any thread: wakes the streams, once for many events, and trees over the same base."""
+        if event.kind in _BASE_NEWS and event.path is not None:
+            for follower in list(self.followers.values()):
+                if follower.root != event.fields.get("tree"):
+                    follower.nudge(event.path)
         if not self._news_due:
             self._news_due = True
             self._loop.call_soon_threadsafe(self._ring)

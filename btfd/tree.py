@@ -85,10 +85,16 @@ class BuildTree:
         threads: int = 1,
         resolve_btfids: str = "",
         use: str = kbuild.AUTO,
+        base: str = "",
         bases: Bases | None = None,
     ) -> None:
         self.root = os.path.realpath(root)
         self.base_path = os.path.join(self.root, kbuild.BASE)
+        self.kernel = self.root
+        """Where kbuild's facts are: for an external module's directory, the tree of its kernel."""
+        if base:
+            self.base_path = os.path.join(base, kbuild.BASE) if os.path.isdir(base) else base
+            self.kernel = os.path.realpath(os.path.dirname(self.base_path))
         self._core = core
         self._bases = Bases(core) if bases is None else bases
         self._store = store
@@ -130,11 +136,12 @@ class BuildTree:
 
     def reread_config(self) -> None:
         """Takes auto.conf as it is now; other encoder options make every module stale."""
-        self.config = kbuild.read_config(self.root)
+        self.config = kbuild.read_config(self.kernel)
         self.use = usage.decide(self.config, self._use)
-        release = kbuild.release_of(self.root)
-        self.options = self._adjust(kbuild.encoder_options(self.config, release))
-        self._resolver = resolver.find(self.root, self._resolve_btfids)
+        release = kbuild.release_of(self.kernel)
+        external = self.kernel != self.root
+        self.options = self._adjust(kbuild.encoder_options(self.config, release, external=external))
+        self._resolver = resolver.find(self.kernel, self._resolve_btfids)
         self._options_key = self._failure_key = f"{ENCODER};{self.options.key}"
         if self._resolver.program is not None:
             # What it refused, a newer build of it may do.

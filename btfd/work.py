@@ -155,7 +155,8 @@ class Work:
             return None
         if now - self._looked >= usage.LOOK:
             self._looked = now
-            self._building = usage.building(self._tree.root)
+            places = {self._tree.root, self._tree.kernel}
+            self._building = any(usage.building(place) for place in places)
         if self._building:
             if self.held is None:
                 self.held = "a make with kbuild's own BTF step is at work in the tree"

@@ -256,7 +256,8 @@ class Methods:
         use = _maybe(call, "use", str) or ""
         if use and use not in CHOICES:
             raise _invalid("use")
-        root, added = self._service.add(_path(call, "root"), use)
+        base = "" if call.parameters.get("base") is None else _path(call, "base")
+        root, added = self._service.add(_path(call, "root"), use, base)
         return {"root": root, "added": added}
 
     async def _remove_tree(self, call: Call) -> Reply:

@@ -11,12 +11,13 @@ import argparse
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from btfd import config, kbuild
 from btfd.api.client import Client, NotRunning
 from btfd.audit import BAD, FOREIGN, Audit
 from btfd.cli.output import Output
-from btfd.config import Settings
+from btfd.config import Settings, TreeSettings
 from btfd.engine import Core, native
 from btfd.errors import Problem, UsageProblem
 from btfd.store import Store, default_path
@@ -33,42 +34,41 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     settings = config.load({"use": args.use})
     core = core or native()
-    uses = trees(args, settings)
-    bad = 0
-    for root, use in uses.items():
-        bad += check(root, use, settings, core, out)
+    bad = sum(check(tree, settings, core, out) for tree in trees(args, settings))
     return 1 if bad else 0
 
 
-def trees(args: argparse.Namespace, settings: Settings) -> dict[str, str]:
-    """Roots to look at and how they are used, after whoever follows them has come to rest."""
+def trees(args: argparse.Namespace, settings: Settings) -> list[TreeSettings]:
+    """What to look at, after whoever follows it has come to rest."""
+    known = {os.path.realpath(tree.root): tree for tree in settings.trees}
     try:
         with Client() as client:
-            followed = {t["root"]: t["use"] for t in client.call("Status")["trees"]}
+            followed = {
+                tree["root"]: TreeSettings(tree["root"], tree["use"], tree["base_path"])
+                for tree in client.call("Status")["trees"]
+            }
             chosen = [os.path.realpath(tree) for tree in args.trees] or list(followed)
             for root in chosen:
                 if root in followed:
                     client.call("Wait", {"tree": root})
+            known |= followed
     except NotRunning:
-        followed = {}
         chosen = [os.path.realpath(tree) for tree in args.trees]
-    configured = {os.path.realpath(tree.root): tree.use for tree in settings.trees}
     if not chosen:
         here = kbuild.find_tree(os.path.join(os.getcwd(), "vmlinux"))
-        chosen = list(configured) or ([here] if here else [])
+        chosen = list(known) or ([here] if here else [])
     if not chosen:
         raise UsageProblem("no tree named", hint="btfd check TREE")
     for root in chosen:
         if not os.path.isdir(root):
             raise UsageProblem("no such directory", path=root)
-    return {
-        root: args.use or followed.get(root) or configured.get(root) or settings.use
-        for root in chosen
-    }
+    found = [replace(known.get(root, TreeSettings(root)), root=root) for root in chosen]
+    return [replace(tree, use=args.use or tree.use or settings.use) for tree in found]
 
 
-def check(root: str, use: str, settings: Settings, core: Core, out: Output) -> int:
+def check(chosen: TreeSettings, settings: Settings, core: Core, out: Output) -> int:
     """Audits one tree; how many modules are not as they should be."""
+    root = chosen.root
     store = Store(None if settings.cache == "none" else settings.cache or default_path())
     try:
         tree = BuildTree(
@@ -78,7 +78,8 @@ def check(root: str, use: str, settings: Settings, core: Core, out: Output) -> i
             adjust=settings.adjust,
             force_base=settings.force_base,
             resolve_btfids=settings.resolve_btfids,
-            use=use,
+            use=chosen.use,
+            base=chosen.base,
         )
         news = tree.look_at_base()
         if news.problem is not None:

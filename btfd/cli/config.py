@@ -4,7 +4,7 @@ The origin is `default`, `environment BTFD_KEY`, or file and line. --json: one o
 """
 
 import argparse
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from btfd import config
@@ -36,7 +36,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if isinstance(value, TreeSettings):
-        return {"root": value.root, "use": value.use} if value.use else value.root
+        given = {key: text for key, text in asdict(value).items() if text}
+        return given if len(given) > 1 else value.root
     return value
 
 

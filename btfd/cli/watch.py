@@ -67,6 +67,7 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
         threads=settings.threads,
         resolve_btfids=settings.resolve_btfids,
         use=args.use or chosen.use or settings.use,
+        base=chosen.base,
     )
     daemon = Daemon(
         tree, core, journal, jobs=settings.threads, notifier=Notifier(), progress=out.progress

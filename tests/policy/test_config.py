@@ -51,6 +51,7 @@ def test_the_stronger_source_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("trees: [{root: relative}]\n", 1, "`trees`: expected a list of absolute paths"),
         ("trees: [{root: /one, use: magic}]\n", 1, "`trees`: expected a list of absolute paths"),
         ("trees: [{root: /one, run: rm}]\n", 1, "`trees`: expected a list of absolute paths"),
+        ("trees: [{root: /one, base: vmlinux}]\n", 1, "`trees`: expected a list of absolute"),
         ("use: magic\n", 1, "`use`: expected auto, kbuild or watcher"),
         ("jobs: 1\njobs: 2\n", 2, "`jobs` appears twice"),
         ("- a\n", 1, "expected `key: value` lines"),

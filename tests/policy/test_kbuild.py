@@ -105,6 +105,8 @@ def test_modules_order_in_both_forms(tmp_path: Path) -> None:
     assert kbuild.modules_order(str(tmp_path)) is None
     (tmp_path / "modules.order").write_text("a/one.ko\nb/two.o\na/one.o\n../out.ko\nodd\n")
     assert kbuild.modules_order(str(tmp_path)) == ["a/one.ko", "b/two.ko"]
+    (tmp_path / "modules.order").write_text(f"{tmp_path}/c/three.o\n/elsewhere/four.o\n")
+    assert kbuild.modules_order(str(tmp_path)) == ["c/three.ko"], "as for external modules"
 
 
 def test_find_tree_walks_up(tmp_path: Path) -> None:
@@ -135,3 +137,11 @@ def test_feature_lists_add_up_as_with_pahole(
     options: list[str], on: tuple[str, ...], unknown: tuple[str, ...]
 ) -> None:
     assert features.parse(options) == features.Features(on, unknown)
+
+
+def test_external_modules_bring_their_base_with_them() -> None:
+    config = kbuild.parse_auto_conf("CONFIG_PAHOLE_VERSION=128\n")
+    for release, distilled in (("6.10", False), ("6.12.3", True), ("6.15", True)):
+        assert "distilled_base" not in kbuild.encoder_options(config, release).features
+        external = kbuild.encoder_options(config, release, external=True)
+        assert ("distilled_base" in external.features) is distilled

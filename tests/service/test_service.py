@@ -341,6 +341,29 @@ def test_what_cannot_be_followed_is_said(service: Service, tmp_path: Path) -> No
     service.verb("status")
 
 
+def test_external_modules_follow_the_vmlinux_of_their_kernel(
+    service: Service, root: Path, tmp_path: Path
+) -> None:
+    hello = tmp_path / "hello"
+    link(hello, "hello.ko", "external")
+    (hello / "modules.order").write_text(f"{hello}/hello.ko\n")
+    service.verb("add", hello, status=1)
+    service.verb("add", root)
+    service.verb("add", hello, "--base", root)
+    service.verb("wait")
+    first = (hello / "hello.ko").read_text()
+    assert "\nbtf " in first
+    assert service.told("status")["bases"] == 1, "one base for both"
+    link_base(root, "another")
+    service.until(lambda: (hello / "hello.ko").read_text() != first)
+    service.end()
+    service.start()
+    service.verb("wait")
+    assert [tree["base_path"] for tree in service.told("status")["trees"]] == [
+        str(root / "vmlinux")
+    ] * 2
+
+
 def test_nobody_there(service: Service) -> None:
     service.verb("stop")
     assert service.process is not None
