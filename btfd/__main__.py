@@ -47,6 +47,8 @@ VERBS = (
     "stop",
     "config",
     "doctor",
+    "completion",
+    "man",
 )
 
 

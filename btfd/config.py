@@ -68,7 +68,7 @@ class Settings:
         return EncoderOptions(names, excluded, origin)
 
 
-_KINDS = {
+KINDS = {
     "trees": "a list of absolute paths, or of `root: PATH` with `use` and `base`",
     "use": "auto, kbuild or watcher",
     "jobs": "a number from 0 to 1024",
@@ -180,7 +180,7 @@ def _from_environment(key: str, name: str) -> Any:
         )
     value = _CHECKS[key](raw)
     if value is None:
-        raise UsageProblem(f"{text!r} is not {_KINDS[key]}", path=name)
+        raise UsageProblem(f"{text!r} is not {KINDS[key]}", path=name)
     return value
 
 
@@ -222,6 +222,6 @@ def _read(path: str) -> dict[str, tuple[Any, int]]:
             raise UsageProblem(f"`{key}` appears twice", path=f"{path}:{line}")
         value = _CHECKS[key](loader.construct_object(value_node, deep=True))
         if value is None:
-            raise UsageProblem(f"`{key}`: expected {_KINDS[key]}", path=f"{path}:{line}")
+            raise UsageProblem(f"`{key}`: expected {KINDS[key]}", path=f"{path}:{line}")
         found[key] = (value, line)
     return found

@@ -33,12 +33,12 @@ def read(path: str) -> list[TreeSettings]:
         if known["version"] != VERSION:
             raise ValueError("another version")
         return [
-            TreeSettings(str(tree["root"]), str(tree["use"]), str(tree["base"]))
+            TreeSettings(str(tree["root"]), str(tree.get("use", "")), str(tree.get("base", "")))
             for tree in known["trees"]
         ]
     except OSError:
         return []
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         with contextlib.suppress(OSError):
             os.replace(path, path + ".unreadable")
         return []

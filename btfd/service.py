@@ -11,6 +11,7 @@ module; a base 60 MB, once for all trees with the same.
 """
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -308,9 +309,13 @@ class Service:
 def start(core: Core, listener: Listener, show: Callable[[Event], None]) -> int:
     """Runs a service in this thread until it ends. `show` is told every event, in any thread."""
 
+    def told(event: Event) -> None:
+        with contextlib.suppress(OSError):  # whoever read our output is gone; the trees are not
+            show(event)
+
     async def serve() -> int:
         service = Service(core, listener, lambda: config.load({}), Notifier())
-        service.journal.subscribe(show)
+        service.journal.subscribe(told)
         return await service.run()
 
     return asyncio.run(serve())

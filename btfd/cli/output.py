@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, TextIO
@@ -39,6 +40,7 @@ class Output:
         self._drawn = 0.0
         self._bar = False
         self._said: set[str] = set()
+        self._lock = threading.Lock()
 
     def paint(self, text: str, colour: str, stream: TextIO | None = None) -> str:
         """The text in colour where the stream is a terminal that wants it."""
@@ -51,13 +53,13 @@ class Output:
         """A line of text for people; nothing with --json."""
         if not self.json:
             self._clear_bar()
-            print(text, file=self._out, flush=True)
+            self._write(self._out, text)
 
     def object(self, value: Mapping[str, Any]) -> None:
         """A line of JSON; nothing without --json."""
         if self.json:
             self._clear_bar()
-            print(json.dumps(value, separators=(",", ":")), file=self._out, flush=True)
+            self._write(self._out, json.dumps(value, separators=(",", ":")))
 
     def text(self, text: str) -> None:
         """Data as it is."""
@@ -67,9 +69,13 @@ class Output:
     def note(self, text: str, hint: str | None = None) -> None:
         """A remark on stderr, and what can be done about it."""
         self._clear_bar()
-        print(f"btfd: {text}", file=self._err, flush=True)
-        if hint:
-            print(f"hint: {hint}", file=self._err, flush=True)
+        self._write(self._err, f"btfd: {text}" + (f"\nhint: {hint}" if hint else ""))
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        """Whole lines: several trees may speak at once."""
+        with self._lock:
+            stream.write(text + "\n")
+            stream.flush()
 
     def note_once(self, text: str) -> None:
         """The same remark about many files is made once."""
