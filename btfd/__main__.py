@@ -41,6 +41,8 @@ VERBS = (
     "why",
     "wait",
     "events",
+    "top",
+    "on-save",
     "add",
     "remove",
     "reload",
@@ -63,7 +65,7 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"btfd {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in [verb] if verb in VERBS else VERBS:
-        module = import_module(f"btfd.cli.{name}")
+        module = import_module(f"btfd.cli.{name.replace('-', '_')}")
         sub = verbs.add_parser(
             name,
             help=module.SUMMARY,

@@ -47,6 +47,8 @@ class Settings:
     force_base: bool = False
     resolve_btfids: str = ""
     """The program that resolves `.BTF_ids`; empty: the tree's own; `none`: we do."""
+    build: str = ""
+    """What `btfd on-save --build` runs; `{tree}`, `{modules}`, `{file}`, `{dir}` are filled in."""
     cache: str = ""
     """Index file; empty: the default place; `none`: in memory."""
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -77,6 +79,7 @@ KINDS = {
     "encode_base": "true or false",
     "force_base": "true or false",
     "resolve_btfids": "a file name, or none",
+    "build": "a command",
     "cache": "a file name, or none",
 }
 
@@ -121,6 +124,10 @@ def _truth(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
+def _command(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
 def _text(value: object) -> str | None:
     return os.path.expanduser(value) if isinstance(value, str) and value else None
 
@@ -134,6 +141,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "encode_base": _truth,
     "force_base": _truth,
     "resolve_btfids": _text,
+    "build": _command,
     "cache": _text,
 }
 

@@ -174,21 +174,32 @@ def _place(place: dict[str, Any] | None) -> str:
     return f"{place['section']}+{place['offset']}" if place else "nowhere"
 
 
-def notes(changes: Iterable[Change], where: str) -> Iterable[str]:
-    """`file:line:col: note: ...`, as gcc says it; `where` stands for things without a line."""
+def notes(changes: Iterable[Change], where: str, root: str | None = None) -> Iterable[str]:
+    """`file:line:col: note: ...`, as gcc says it; `where` stands for things without a line.
+
+    Names that were relative to the compiler are sought below `root`.
+    """
     for change in changes:
-        at = _position(change.file, change.line, change.column, where)
+        at = _position(_below(root, change.file), change.line, change.column, where)
         said = saying(change)
         own: list[tuple[str, Detail]] = []
         for detail in change.details:
             line = (change.lines or {}).get(detail.name)
             if line is not None and detail.what != "member-moved":
-                own.append((_position(*line, where), detail))
+                file = _below(root, line[0])
+                own.append((_position(file, line[1], line[2], where), detail))
         text = "; ".join(said)
         tail = f": {text}" if text else ""
         yield f"{at}: note: {headline(change)} {change.change}{tail} [btf]"
         for position, detail in own:
             yield f"{position}: note: {change.subject}: {phrase(detail)} [btf]"
+
+
+def _below(root: str | None, file: str | None) -> str | None:
+    if root is None or file is None:
+        return file
+    path = os.path.join(root, file)
+    return path if os.path.exists(path) else file
 
 
 def _position(file: str | None, line: int | None, column: int | None, where: str) -> str:

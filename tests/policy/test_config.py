@@ -37,6 +37,7 @@ def test_the_stronger_source_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "encode_base": f"{home}:3",
         "force_base": "default",
         "resolve_btfids": "default",
+        "build": "default",
         "cache": f"{system}:4",
     }
 

@@ -72,6 +72,7 @@ impl Writer<'_> {
                     stars = format!("*{}{gap}{stars}", own.trim_end());
                     pointed = true;
                 }
+                Kind::Const if qualifiers.ends_with("const ") => {}
                 Kind::Const => qualifiers.push_str("const "),
                 Kind::Volatile => qualifiers.push_str("volatile "),
                 Kind::Restrict => qualifiers.push_str("restrict "),

@@ -86,6 +86,7 @@ impl Text {
                 let bytes = line * CACHE_LINE;
                 let ago = match ago {
                     0 => String::new(),
+                    1 => " was 1 byte ago".to_owned(),
                     n => format!(" was {n} bytes ago"),
                 };
                 self.print(format_args!(
@@ -109,21 +110,18 @@ impl Text {
             "\t/* size: {}, cachelines: {lines}, members: {} */\n",
             layout.size, s.members
         ));
-        if s.holes > 0 {
-            self.print(format_args!(
-                "\t/* sum members: {}, holes: {}, sum holes: {} */\n",
-                s.sum_members, s.holes, s.sum_holes
-            ));
-        }
-        if s.bitfields > 0 && (s.bit_holes > 0 || s.bit_padding > 0) {
-            self.print(format_args!("\t/* sum bitfield members: {} bits", s.bitfields));
-            if s.bit_holes > 0 {
-                self.print(format_args!(
-                    ", bit holes: {}, sum bit holes: {} bits",
-                    s.bit_holes, s.sum_bit_holes
-                ));
+        if s.holes > 0 || s.bit_holes > 0 {
+            self.print(format_args!("\t/* sum members: {}", s.sum_members));
+            if s.holes > 0 {
+                self.print(format_args!(", holes: {}, sum holes: {}", s.holes, s.sum_holes));
             }
             self.out.push_str(" */\n");
+        }
+        if s.bit_holes > 0 {
+            self.print(format_args!(
+                "\t/* sum bitfield members: {} bits, bit holes: {}, sum bit holes: {} bits */\n",
+                s.bitfields, s.bit_holes, s.sum_bit_holes
+            ));
         }
         if s.padding > 0 {
             self.print(format_args!("\t/* padding: {} */\n", s.padding));

@@ -28,8 +28,8 @@ pub struct Layout {
 pub enum Row {
     /// A nameless struct or union begins.
     Open {
-        /// `struct` or `union`.
-        word: &'static str,
+        /// `struct` or `union`, with qualifiers.
+        word: String,
     },
     /// And ends.
     Close {
@@ -129,12 +129,14 @@ impl<'a> Pass<'a> {
         let mut summary = Summary::default();
         let mut end = 0u64;
         let mut last: Option<Placed> = None;
+        let count = self.sizes.members(ty).len() as u64;
         for m in self.sizes.members(ty) {
             if !union {
                 self.gap(&mut summary, last, end, m.offset, start);
-                self.boundary(start.saturating_add(m.offset) / 8, depth);
+                self.boundary(start.saturating_add(m.offset) / 8);
             }
-            self.member(m, start, depth)?;
+            let last_one = depth == 0 && count > 1 && summary.members + 1 == count && !union;
+            self.member(m, last_one, start, depth)?;
             summary.members += 1;
             if m.width > 0 {
                 summary.bitfields += m.width;
@@ -149,13 +151,13 @@ impl<'a> Pass<'a> {
         }
         let total = u64::from(ty.size_or_type()) * 8;
         if total > end && summary.members > 0 {
-            let (bits, bytes) = split(last, end, total);
+            let (bits, bytes) = self.split(last, end, total);
             (summary.bit_padding, summary.padding) = (bits, bytes);
         }
         Some(summary)
     }
 
-    fn member(&mut self, m: Placed, start: u64, depth: u32) -> Option<()> {
+    fn member(&mut self, m: Placed, last: bool, start: u64, depth: u32) -> Option<()> {
         let layers = self.sizes.layers;
         let offset = start.saturating_add(m.offset);
         let plain = layers.text(m.name).into_owned();
@@ -163,14 +165,19 @@ impl<'a> Pass<'a> {
         let size = self.sizes.size(m.ty);
         match inner {
             Some(inner) => {
-                self.rows.push(Row::Open { word: word(inner) });
+                let d = declaration(layers, m.ty);
+                let word = d.base.split(" {").next().unwrap_or(word(inner)).to_owned();
+                self.rows.push(Row::Open { word });
                 self.body(inner, offset, depth + 1)?;
-                let close = declaration(layers, m.ty).close;
-                let declaration = format!(" {plain}{close}").trim_end().to_owned();
+                let declaration = format!(" {plain}{}", d.close).trim_end().to_owned();
                 self.rows.push(Row::Close { declaration, offset, bits: m.bits });
             }
             None => {
-                let d = declaration(layers, m.ty);
+                let mut d = declaration(layers, m.ty);
+                if last && d.open.is_empty() && d.close.starts_with("[0]") {
+                    // So it was written, most likely: BTF does not tell them apart.
+                    d.close.remove(1);
+                }
                 let name = format!("{}{plain}{}", d.open, d.close);
                 let width = m.width;
                 self.rows.push(Row::Member(Member {
@@ -190,7 +197,7 @@ impl<'a> Pass<'a> {
         if to <= end {
             return;
         }
-        let bits = split(last, end, to);
+        let bits = self.split(last, end, to);
         sum.bit_holes += u64::from(bits.0 > 0);
         sum.sum_bit_holes += bits.0;
         sum.holes += u64::from(bits.1 > 0);
@@ -198,21 +205,24 @@ impl<'a> Pass<'a> {
         self.rows.push(Row::Hole { offset: start.saturating_add(end), bits });
     }
 
-    fn boundary(&mut self, byte: u64, depth: u32) {
+    fn boundary(&mut self, byte: u64) {
         let line = byte / CACHE_LINE;
-        if depth == 0 && line > self.line {
+        if line > self.line {
             self.line = line;
             self.rows.push(Row::Boundary { line, ago: byte % CACHE_LINE });
         }
     }
-}
 
-/// A gap behind a member: what is left of a bitfield's unit (bits), and bytes.
-fn split(last: Option<Placed>, end: u64, to: u64) -> (u64, u64) {
-    let gap = to - end;
-    let bits = match last {
-        Some(m) if m.width > 0 => gap % 8,
-        _ => 0,
-    };
-    (bits, (gap - bits) / 8)
+    /// A gap behind a member: what is left of a bitfield's unit (bits), and bytes.
+    fn split(&self, last: Option<Placed>, end: u64, to: u64) -> (u64, u64) {
+        let gap = to - end;
+        let bits = match last {
+            Some(m) if m.width > 0 => {
+                let unit = self.sizes.size(m.ty).max(1) * 8;
+                gap.min(end.next_multiple_of(unit) - end)
+            }
+            _ => 0,
+        };
+        (bits, (gap - bits) / 8)
+    }
 }

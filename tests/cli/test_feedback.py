@@ -1,0 +1,176 @@
+"""diff, layout and on-save as a user runs them, on the sample tree."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import sample
+from tests.support.run import btfd, run
+
+LOOPY = "kernel/drivers/net/loopy.ko"
+HEADER = "kernel/drivers/net/loopy.h"
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample tree with one more member in loopy_stats, encoded."""
+    root = tmp_path_factory.mktemp("edited")
+    shutil.copytree(sample.SOURCES, root / "source")
+    header = root / "source" / HEADER
+    header.write_text(header.read_text().replace("\tu64 bytes;\n", "\tu64 bytes;\n\tu64 lost;\n"))
+    sample.build(root / "tree", sources=root / "source")
+    assert btfd("watch", root / "tree", "--once", "--encode-base").returncode == 0
+    return root / "tree"
+
+
+STATS = "~ struct loopy_stats 16 -> 24 bytes: +lost (u64) at 16"
+PRIV = "~ struct loopy_priv 64 -> 80 bytes: "
+
+
+def test_two_modules(encoded_tree: Path, edited: Path) -> None:
+    done = btfd("diff", encoded_tree / LOOPY, edited / LOOPY)
+    assert done.returncode == 0, done.stderr
+    head, stats, priv = done.stdout.splitlines()
+    assert head == "loopy.ko: 2 changed"
+    assert stats.strip() == STATS
+    assert priv.strip().startswith(PRIV)
+
+
+def test_two_trees_and_json(encoded_tree: Path, edited: Path) -> None:
+    done = btfd("diff", encoded_tree, edited, "--json")
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    changed = {Path(one["path"]).name: one["changes"] for one in told if one["changes"]}
+    assert list(changed) == ["loopy.ko"]
+    stats = changed["loopy.ko"][0]
+    assert stats["name"] == "loopy_stats"
+    assert stats["topics"] == ["layout"]
+    text = (sample.SOURCES / HEADER).read_text().splitlines()
+    assert stats["file"].endswith(HEADER)
+    assert text[stats["line"] - 1] == "struct loopy_stats {"
+    assert stats["lines"]["lost"][1] == text.index("\tu64 bytes;") + 2
+
+
+def test_notes_that_compilers_readers_understand(encoded_tree: Path, edited: Path) -> None:
+    done = btfd("diff", encoded_tree / LOOPY, edited / LOOPY, "--format", "gcc")
+    lines = done.stdout.splitlines()
+    assert all(": note: " in line for line in lines)
+    assert any("loopy.h:11:" in line and "+lost (u64) at 16" in line for line in lines), lines
+
+
+def test_sarif(encoded_tree: Path, edited: Path) -> None:
+    done = btfd("diff", encoded_tree / LOOPY, edited / LOOPY, "--format", "sarif")
+    log = json.loads(done.stdout)
+    results = log["runs"][0]["results"]
+    assert [r["ruleId"] for r in results] == ["btf/layout", "btf/layout"]
+    rules = {rule["id"] for rule in log["runs"][0]["tool"]["driver"]["rules"]}
+    assert {r["ruleId"] for r in results} <= rules
+    assert results[0]["locations"][0]["physicalLocation"]["region"]["startLine"] > 1
+
+
+def test_the_same_is_said_and_is_no_failure(encoded_tree: Path) -> None:
+    done = btfd("diff", encoded_tree / LOOPY, encoded_tree / LOOPY, "--fail-on", "any")
+    assert (done.returncode, done.stdout) == (0, "no type changed\n")
+
+
+def test_a_baseline_guards(encoded_tree: Path, edited: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "abi"
+    assert btfd("diff", "--save", kept, encoded_tree / LOOPY).returncode == 0
+    guard = ("diff", "--baseline", kept, "--fail-on", "layout,proto")
+    assert btfd(*guard, encoded_tree / LOOPY).returncode == 0
+    done = btfd(*guard, edited / LOOPY)
+    assert done.returncode == 1
+    assert STATS in done.stdout
+    assert "2 changes touch layout, proto" in done.stderr
+    done = btfd("diff", "--baseline", kept, "--fail-on", "proto", edited / LOOPY)
+    assert done.returncode == 0
+
+
+def test_a_topic_that_does_not_exist(encoded_tree: Path) -> None:
+    done = btfd("diff", encoded_tree / LOOPY, encoded_tree / LOOPY, "--fail-on", "colour")
+    assert done.returncode == 2
+    assert "no such topic: colour" in done.stderr
+
+
+def test_layout(encoded_tree: Path, edited: Path) -> None:
+    done = btfd("layout", "loopy_stats", "-m", encoded_tree / LOOPY)
+    assert done.returncode == 0, done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "u64 packets; /* 0 8 */" in lines
+    assert "/* size: 16, cachelines: 1, members: 2 */" in lines
+    done = btfd("layout", "loopy_stats", "-m", edited / LOOPY, "--diff", encoded_tree / LOOPY)
+    assert any(line.startswith("+\tu64") and "lost" in line for line in done.stdout.splitlines())
+    done = btfd("layout", "no_such_struct", "-m", encoded_tree / LOOPY)
+    assert done.returncode == 1
+    assert "no struct or union no_such_struct" in done.stderr
+
+
+@pytest.fixture
+def driver(encoded_tree: Path, tmp_path: Path) -> Path:
+    """A tree with what kbuild leaves beside one driver, and a configuration that builds it."""
+    source, tree = tmp_path / "source", tmp_path / "tree"
+    shutil.copytree(sample.SOURCES, source)
+    sample.build(tree, sources=source)
+    shutil.copy(encoded_tree / "vmlinux", tree / "vmlinux")
+    (tree / "source").symlink_to(source)
+    objects = "kernel/drivers/net/loopy_main.o kernel/drivers/net/loopy_ethtool.o\n"
+    (tree / "kernel/drivers/net/loopy.mod").write_text(objects)
+    config = tmp_path / "config/btfd"
+    config.mkdir(parents=True)
+    (config / "config.yaml").write_text(
+        f"trees: [{tree}]\nbuild: make -s -C {source} OUT={{tree}} {{modules}}\n"
+    )
+    return tree
+
+
+def on_save(driver: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    home = {
+        "XDG_CONFIG_HOME": str(driver.parent / "config"),
+        "BTFD_SOCKET": str(driver.parent / "run/socket"),
+    }
+    file = driver.parent / "source/kernel/drivers/net/loopy_main.c"
+    return run(sys.executable, "-m", "btfd", "on-save", str(file), *more, env=home)
+
+
+def touch(driver: Path, old: str, new: str) -> None:
+    header = driver.parent / "source" / HEADER
+    text = header.read_text()
+    assert old in text
+    header.write_text(text.replace(old, new))
+    late = time.time() + 2
+    os.utime(header, (late, late))  # newer than the objects, whatever the clock's grain
+
+
+def test_on_save_builds_encodes_and_tells(driver: Path) -> None:
+    assert btfd("encode", driver / LOOPY).returncode == 0
+    touch(driver, "\tu64 bytes;\n", "\tu64 bytes;\n\tu64 lost;\n")
+    done = on_save(driver, "--build")
+    assert done.returncode == 0, done.stderr
+    assert STATS in done.stdout
+    touch(driver, "u64 lost", "u32 lost")
+    done = on_save(driver, "--build", "--format", "gcc")
+    assert done.returncode == 0, done.stderr
+    assert f"{driver.parent / 'source' / HEADER}:11:6: note: " in done.stdout
+    assert "lost u64 -> u32" in done.stdout
+
+
+def test_on_save_tells_what_the_compiler_said(driver: Path) -> None:
+    touch(driver, "\tu64 bytes;\n", "\tu64 bytes bytes;\n")
+    done = on_save(driver, "--build")
+    assert done.returncode == 1
+    assert "the build failed" in done.stderr
+    assert "error:" in done.stderr
+
+
+def test_on_save_without_a_service_needs_a_build(driver: Path) -> None:
+    done = on_save(driver)
+    assert done.returncode == 1
+    assert "no service is running" in done.stderr
