@@ -31,7 +31,7 @@ from statistics import median
 from bench.__main__ import aligned, machine
 from bench.measure import CannotMeasure
 from tests.kbuild.kernel import PROGRAM, Kernel, Log, daemon
-from tests.support.run import btfd
+from tests.support.run import run
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -88,7 +88,7 @@ class Ways:
     def watched(self, fresh: bool) -> tuple[float, float]:
         cache = self.work / "watch"
         cache.mkdir(exist_ok=True)
-        place = {"XDG_CACHE_HOME": str(cache), "BTFD_USE": "watcher"}
+        place = {"XDG_CACHE_HOME": str(cache), "XDG_CONFIG_HOME": str(cache)}
         if fresh:
             for name in cache.rglob("*.sqlite*"):
                 name.unlink()
@@ -96,8 +96,8 @@ class Ways:
         log = self.make(PROGRAM, "cmd_btf_ko=true")
         before = os.times()
         started = time.perf_counter()
-        os.environ.update(place)
-        done = btfd("watch", self.kernel.tree, "--once")
+        verb = (sys.executable, "-m", "btfd", "watch", "--once", "--use", "watcher")
+        done = run(*verb, self.kernel.tree, env=place)
         wall = time.perf_counter() - started
         after = os.times()
         if done.returncode:
