@@ -74,6 +74,30 @@ def test_detached_leaves_the_module_alone(tree: Tree) -> None:
     assert not [name for name in os.listdir(tree.root) if name.startswith(".btfd")]
 
 
+def test_a_module_may_bring_its_own_base(tree: Tree) -> None:
+    """As kbuild asks for modules out of the tree, since 6.11."""
+    done = tree.kbuild(f"{NEWEST} --btf_features=distilled_base", MODULE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tree.section(MODULE, ".BTF.base")
+    checked = btfd("verify", tree.root / MODULE, "--base", tree.root / "vmlinux")
+    assert checked.returncode == 0, checked.stderr
+    tree.kbuild(NEWEST, MODULE)
+    assert not tree.section(MODULE, ".BTF.base")
+
+
+def test_verbose_names_the_functions_left_out(tree: Tree) -> None:
+    module = "kernel/lib/protos.ko"
+    done = tree.run(f"-J -V {NEWEST} --btf_base vmlinux", module)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines
+    named = [line.partition(" : skipping BTF encoding of function due to ") for line in lines]
+    assert all(name and reason for name, _, reason in named), lines
+    shown = btfd("dump", tree.root / module, "--base", tree.root / "vmlinux").stdout
+    assert not [name for name, _, _ in named if f"FUNC '{name}'" in shown]
+    assert tree.run(f"-J {NEWEST} --btf_base vmlinux", module).stdout == ""
+
+
 def test_vmlinux_gets_btf_of_its_own(tree: Tree) -> None:
     done = tree.run(f"-J {NEWEST} -j", "--btf_encode_detached=out.btf", "vmlinux")
     assert (done.returncode, done.stderr) == (0, "")
