@@ -28,8 +28,9 @@ use rayon::prelude::*;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Bytes of DWARF that are turned into types before they are appended.
-const BATCH: usize = 24 << 20;
+/// Bytes of DWARF, for each thread, that are turned into types before they are appended. What they
+/// become takes several times as much until then.
+const BATCH: usize = 4 << 20;
 
 /// Why a file cannot be encoded.
 #[derive(Debug, Error)]
@@ -187,7 +188,7 @@ fn run(
         let mut bytes = 0;
         let full = rest.iter().position(|group| {
             bytes += group.size();
-            bytes > BATCH
+            bytes > BATCH * threads.max(1)
         });
         let (batch, after) = rest.split_at(full.unwrap_or(rest.len()).max(1));
         rest = after;
@@ -211,6 +212,9 @@ fn run(
         warnings.push("nothing to encode: all of its CUs are in languages left out".into());
     }
     lap(&mut stages.append);
+    // Of a vmlinux these are 200 MB, as much as the deduplication is about to take.
+    drop(groups);
+    drop(debug);
     dedup::dedup(base, &mut btf)?;
     let (btf, distilled) = match base {
         Some(base) if features.distilled_base => {
