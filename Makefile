@@ -4,6 +4,9 @@
 #   make run TREE=DIR     btfd watch DIR
 #   make test lint        what CI runs
 #   make faults           every fault and storm, the heavy ones too: some minutes
+#   make test-systemd     the units under a real systemd, in a virtual machine
+#   make bench-storm      500,000 events: who loses what, and what an event costs
+#   make soak TREE=COPY MINUTES=30    relinks, checkouts and new bases on a tree that is changed
 #   make install-user     ~/.local/bin/btfd and btfd-pahole, and the user units; uninstall-user
 #   make conformance CASES=DIR
 #   make bench [TREE=DIR] pahole and btfd side by side, with plots in out/
@@ -21,7 +24,7 @@ CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
 # What the installed extension is made from.
 SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
 
-.PHONY: all run test test-rust test-python test-kbuild faults test-systemd lint format conformance
+.PHONY: all run test test-rust test-python test-kbuild faults test-systemd bench-storm soak lint format conformance
 .PHONY: bench bench-instructions fuzz clean install-user uninstall-user
 all: $(VENV)/.installed
 
@@ -58,6 +61,12 @@ test-kbuild: $(VENV)/.installed
 
 test-systemd: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m systemd tests/systemd $(PYTEST_FLAGS)
+
+bench-storm: $(VENV)/.installed
+	$(BIN)/python -m bench.storm $(STORM)
+
+soak: $(VENV)/.installed
+	$(BIN)/python -m bench.soak '$(TREE)' --minutes $(or $(MINUTES),30)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

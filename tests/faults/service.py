@@ -32,11 +32,12 @@ class Service:
         wrapper: Sequence[str] = (),
         program: str | None = None,
         env: dict[str, str] | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
         self.tree = tree
         start = ["-m", "btfd"] if program is None else ["-c", program]
         self.process = subprocess.Popen(
-            [*wrapper, sys.executable, *start, "watch", os.fspath(tree.root), "--json"],
+            [*wrapper, sys.executable, *start, "watch", os.fspath(tree.root), "--json", *arguments],
             env={**os.environ, "XDG_CACHE_HOME": str(state), **(env or {})},
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,

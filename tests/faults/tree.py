@@ -135,7 +135,7 @@ class Tree:
             made = self._core.encode(
                 str(path), request.base.base, request.options.features,
                 lang_exclude=request.options.lang_exclude, threads=1, full=False,
-                resolve=True, earlier=None,
+                resolve=False, earlier=None,
             )  # fmt: skip
             return None if self._core.read_btf(str(path)) == made.btf else "another BTF"
         except Refused as e:
