@@ -117,12 +117,13 @@ fn composite(report: &mut Report<'_>, values: &Values<'_>, id: u32, ty: Type<'_>
         };
         let what = if m.width > 0 && int.is_none() && !kind.is_enum() {
             format!("{label} is a bitfield of [{}] {}", m.ty, report.describe(m.ty))
-        } else if u64::from(m.width) > bytes * 8 {
+        } else if u64::from(m.width) > bytes.saturating_mul(8) {
             format!("{label} is a bitfield of {} bits in {bytes} bytes", m.width)
         } else if m.width == 0 && !m.offset.is_multiple_of(8) && int.is_none_or(Int::is_regular) {
             format!("{label} is no bitfield, but at bit {}", m.offset)
         } else if u64::from(m.offset).saturating_add(bits) > total {
-            format!("{label} ends at bit {}, size is {total}", u64::from(m.offset) + bits)
+            let end = u64::from(m.offset).saturating_add(bits);
+            format!("{label} ends at bit {end}, size is {total}")
         } else {
             continue;
         };

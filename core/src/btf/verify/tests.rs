@@ -1,6 +1,7 @@
 //! Each rule once kept and once broken.
 
 use super::{LIMIT, verify};
+use crate::btf::dump::{Format, dump};
 use crate::btf::sample::Maker;
 use crate::btf::{Btf, Kind};
 
@@ -489,6 +490,22 @@ fn a_wrong_base_shows() {
         on(&named(99)),
         [("[4] string offset 99, but strings end at 12; made against another base?".into(), true)]
     );
+}
+
+#[test]
+fn sizes_beyond_all_numbers() {
+    let mut m = Maker::new();
+    let int = m.int("int", 4);
+    let array = |m: &mut Maker, of| m.add(Kind::Array, "", 0, 0, &[of, int, u32::MAX]);
+    let many = array(&mut m, int);
+    let more = array(&mut m, many);
+    m.composite(Kind::Struct, "s", 8, &[("bits", more, 0, 3), ("rest", more, 8, 0)]);
+    let doubts = lines(&m);
+    assert!(doubts.iter().any(|l| l.contains("member 1 (rest) ends at bit")), "{doubts:?}");
+    let members = [("first", more, 0, 0), ("second", more, 0, 0), ("third", int, 64, 0)];
+    m.composite(Kind::Struct, "t", 8, &members);
+    m.composite(Kind::Union, "u", 8, &members);
+    assert!(dump(&m.btf, None, Format::C).is_ok());
 }
 
 #[test]
