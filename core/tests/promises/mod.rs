@@ -6,7 +6,7 @@
 
 mod sound;
 
-pub use sound::dedup_is_sound;
+pub use sound::{dedup_is_sound, same_types};
 
 use crate::common;
 use crate::random;
@@ -250,6 +250,17 @@ pub fn graph(script: &[u8]) {
     }
     layer(top, whole.as_ref());
     dedup_is_sound(top, whole.as_ref());
+    if let Some(base) = &whole {
+        there_and_back(top, base);
+    }
+}
+
+/// What stands on the distilled part of a base stands on the base again as before: its own types
+/// come first, and what it took along says what it said in the base.
+fn there_and_back(top: &Btf, base: &Btf) {
+    let Ok(made) = distill(top, base) else { return };
+    let Ok(onto) = relocate(&made.split, &made.base, base) else { return };
+    same_types(top, &onto, base);
 }
 
 /// Reads what the kernel would take, and perhaps more.

@@ -58,18 +58,30 @@ pub fn dedup_is_sound(top: &Btf, base: Option<&Btf>) {
     };
     let (old, new) = (vars(&before), vars(&rooted));
     assert_eq!(old.len(), new.len(), "variables are never merged");
-    let (old_stack, new_stack) = (Stack { base, top: &before }, Stack { base, top: &rooted });
-    let ids = 1..before.next_id();
-    let all = ids.map(|id| old_stack.ty(id));
+    let pairs = old.into_iter().zip(new).collect();
+    follow(Stack { base, top: &before }, Stack { base, top: &rooted }, pairs);
+}
+
+/// Asserts that the types of `old` are the first of `new`, one by one; both stand on `base`.
+pub fn same_types(old: &Btf, new: &Btf, base: &Btf) {
+    assert!(old.first_id == new.first_id && old.next_id() <= new.next_id());
+    let base = Some(base);
+    let pairs = (old.first_id..old.next_id()).map(|id| (id, id)).collect();
+    follow(Stack { base, top: old }, Stack { base, top: new }, pairs);
+}
+
+/// Follows both graphs from pairs of types that have to say the same.
+fn follow(old: Stack<'_>, new: Stack<'_>, pairs: Vec<(u32, u32)>) {
+    let all = (1..old.top.next_id()).map(|id| old.ty(id));
     let declares = |t: &Type<'_>| match t.kind() {
         Some(Kind::Enum | Kind::Enum64) => t.vlen() == 0,
         kind => kind == Some(Kind::Fwd),
     };
-    let vague: Vague<'_> = all.filter(declares).map(|t| old_stack.text(t.name())).collect();
-    let mut todo: Vec<(u32, u32)> = old.into_iter().zip(new).collect();
-    let mut seen: HashSet<(u32, u32)> = todo.iter().copied().collect();
+    let vague: Vague<'_> = all.filter(declares).map(|t| old.text(t.name())).collect();
+    let mut seen: HashSet<(u32, u32)> = pairs.iter().copied().collect();
+    let mut todo = pairs;
     while let Some((x, y)) = todo.pop() {
-        for pair in agree(old_stack, new_stack, &vague, x, y) {
+        for pair in agree(old, new, &vague, x, y) {
             if seen.insert(pair) {
                 todo.push(pair);
             }
