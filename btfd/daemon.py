@@ -255,7 +255,7 @@ class Daemon:
         """Tells those who wait, if there is something to tell."""
         if self._barriers:
             settled = self._base_due is None and self._rescan_due is None
-            pending = self.work.scheduler.pending() if self._base_ready else set[str]()
+            pending = self.work.pending() if self._base_ready else set[str]()
             self._barriers.look(settled, pending, self._bad)
 
     def _bad(self, modules: Sequence[str] | None) -> list[str]:

@@ -143,10 +143,18 @@ class Work:
         self.failed.discard(module)
         self.passing.pop(module, None)
 
+    def pending(self) -> set[str]:
+        """What will have an outcome soon. Nothing, while all installing is in trouble."""
+        if self._breaker.open and not self.scheduler.running:
+            return set()
+        return self.scheduler.pending()
+
     def bad(self, modules: Iterable[str] | None = None) -> list[str]:
         """Those of `modules`, or of all, whose BTF could not be made."""
         tree = self._tree
         known = tree.modules() if modules is None else modules
+        if self._breaker.open:  # what has not been tried would fail as well
+            return [m for m in known if m in self.failed or tree.why(m) is not None]
         return [m for m in known if m in self.failed or tree.failure(m) is not None]
 
     def _hold(self, job: Job, now: float) -> float | None:

@@ -308,6 +308,19 @@ def test_a_full_disk_is_told_once_and_overcome(root: Path, monkeypatch: pytest.M
         assert run.daemon.wait().result(PATIENCE) == []
 
 
+def test_wait_does_not_hang_on_a_full_disk(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "tree", modules=20)
+    core = FakeCore()
+    core.full = True
+    with running(root, core, jobs=1) as run:
+        run.wait(lambda: run.kinds().count("failed") >= 3)
+        assert run.daemon is not None
+        assert len(run.daemon.wait().result(PATIENCE)) == 20
+        assert sum(core.encoded.values()) < 20, "not all were tried"
+        core.full = False
+        run.wait(lambda: run.daemon is not None and run.daemon.wait().result(PATIENCE) == [])
+
+
 def test_one_file_without_permission_does_not_hold_up_the_others(root: Path) -> None:
     core = FakeCore()
     core.denied.add("m1.ko")

@@ -32,6 +32,17 @@ def test_the_just_edited_goes_first_then_the_found_in_order() -> None:
     assert drain(s, 100) == ["z.ko", "new.ko", "old.ko", "x.ko", "y.ko"]
 
 
+def test_what_failed_before_stands_in_nobodys_way() -> None:
+    s = Scheduler()
+    s.touch("bad.ko", "new link", 10.0)
+    job = s.take(20)
+    assert job is not None
+    s.retry(job, 20, failing=True)
+    s.find("good.ko", "base changed")
+    s.touch("new.ko", "new link", 5.0)
+    assert drain(s, 100) == ["new.ko", "good.ko", "bad.ko"]
+
+
 def test_one_at_a_time_and_again_afterwards() -> None:
     s = Scheduler()
     s.find("a.ko", "new link")
