@@ -69,6 +69,9 @@ class Ids:
     @property
     def kfunc_flags(self) -> int:
         """The flags of all kfuncs in sets for registration, or'ed."""
+    @property
+    def arena_parameters(self) -> bool:
+        """A kfunc of the module has a parameter `*__arena`, which Linux 7.3 takes for a flag."""
 
 class Encoded:
     """What one encode made, and of what."""

@@ -32,7 +32,8 @@ SECTION = ".BTF_ids"
 TIMEOUT = 120
 
 #: Flags of kfuncs that make resolve_btfids rewrite BTF in a way that we do not: since 7.0 the
-#: prototype of a function with implicit arguments, since 7.3 the attributes of arena pointers.
+#: prototype of a function with implicit arguments, since 7.3 the attributes of arena pointers,
+#: which a parameter's name can ask for as well.
 IMPLICIT_ARGS = 1 << 16
 ARENA = 1 << 13 | 1 << 14 | 1 << 15
 
@@ -108,7 +109,7 @@ def _check_transforms(ids: Ids, release: str | None, use: Resolver) -> None:
     needs = []
     if ids.kfunc_flags & IMPLICIT_ARGS:
         needs.append("kfuncs with implicit arguments")
-    if ids.kfunc_flags & ARENA and era >= (7, 3):
+    if (ids.kfunc_flags & ARENA or ids.arena_parameters) and era >= (7, 3):
         needs.append("kfuncs with arena pointers")
     if needs:
         raise Problem(

@@ -221,6 +221,22 @@ def test_arena_pointers_of_kfuncs_are_tagged(tmp_path: Path) -> None:
     assert not made.named("DECL_TAG", "bpf_kfunc")
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("q", False), ("q__arena", True), ("q__arena__nullable", True), ("q__nullable", False)],
+)
+def test_arena_pointers_by_name(base: Path, tmp_path: Path, name: str, says: bool) -> None:
+    source = KFUNCS.replace("int release(void *p, void *q)", f"int release(void *p, void *{name})")
+    source = source.replace("p == q", f"p == {name}")
+    source += "int other(void *p__arena) { return !p__arena; }\n"  # BPF cannot call it
+    made = _core.encode(
+        compiled(tmp_path / "k.o", source, "-DPLAIN=0"),
+        _core.Base.from_bytes(base.read_bytes()),
+        TAGS,
+    )
+    assert made.ids and made.ids.arena_parameters == says
+
+
 def test_a_kfunc_that_is_not_what_its_flags_say(tmp_path: Path) -> None:
     for flags, why in (
         ("0x2000", "kfunc plain: its flags call its result an arena pointer, but it is no"),

@@ -271,13 +271,15 @@ struct Ids {
     resolved: Vec<u8>,
     settled: bool,
     kfunc_flags: u32,
+    arena_parameters: bool,
 }
 
 impl From<encoder::Ids> for Ids {
     fn from(ids: encoder::Ids) -> Ids {
-        let encoder::Ids { build_id, pristine, resolved, settled, kfunc_flags } = ids;
+        let encoder::Ids { build_id, pristine, resolved, settled, kfunc_flags, arena_parameters } =
+            ids;
         let Pristine { words: pristine, fresh } = pristine;
-        Ids { build_id, pristine, fresh, resolved, settled, kfunc_flags }
+        Ids { build_id, pristine, fresh, resolved, settled, kfunc_flags, arena_parameters }
     }
 }
 

@@ -26,6 +26,7 @@ class FakeIds:
     resolved: bytes = RESOLVED
     settled: bool = False
     kfunc_flags: int = 0
+    arena_parameters: bool = False
 
 
 @dataclass
@@ -138,6 +139,15 @@ def test_what_only_the_program_can_do(
     assert needs in (outcome.reason or "")
     assert "make prepare" in (outcome.hint or "")
     assert core.installed == []
+
+
+def test_an_arena_can_be_named_by_a_parameter(tmp_path: Path) -> None:
+    path, request = _module(tmp_path)
+    core = IdsCore(vermagic="7.3.4 SMP")
+    core.ids.arena_parameters = True
+    assert "kfuncs with arena pointers need" in (encode_file(core, path, request).reason or "")
+    core.vermagic = "7.2.0 SMP"
+    assert encode_file(core, path, request).status == "encoded"
 
 
 def _settle(tmp_path: Path, core: IdsCore, use: Resolver) -> resolver.Settled:

@@ -5,7 +5,8 @@
 //! its ids are left to the linker's tools: the section is part of what is loaded.
 
 use super::{EncodeError, Features};
-use crate::btf::Btf;
+use crate::btf::layers::Layers;
+use crate::btf::{Btf, Kind};
 use crate::elf::btf_ids::{BtfIds, Earlier, Pristine};
 use crate::elf::{Image, Symbols};
 
@@ -31,6 +32,8 @@ pub struct Ids {
     pub settled: bool,
     /// All flags of kfuncs, or'ed.
     pub kfunc_flags: u32,
+    /// The name of a kfunc's parameter says that it points into an arena.
+    pub arena_parameters: bool,
 }
 
 /// The words of a relocatable file for `btf` over `base`, without an encode, and what is worth a
@@ -85,6 +88,22 @@ impl Source {
         self.ids.kfuncs(self.words())
     }
 
+    /// Whether a kfunc of the upper layer has a parameter `*__arena` or `*__arena__nullable`.
+    fn has_arena_parameters(&self, layers: Layers<'_>) -> bool {
+        let kfuncs: Vec<&[u8]> = self.kfuncs().map(|(name, _)| name).collect();
+        let is_arena =
+            |name: &[u8]| name.strip_suffix(b"__nullable").unwrap_or(name).ends_with(b"__arena");
+        !kfuncs.is_empty()
+            && (layers.first_id()..layers.next_id())
+                .filter_map(|id| layers.get(id))
+                .filter(|ty| ty.kind() == Some(Kind::Func))
+                .filter(|ty| kfuncs.contains(&layers.string(ty.name())))
+                .filter_map(|ty| layers.get(ty.size_or_type()))
+                .filter(|ty| ty.kind() == Some(Kind::FuncProto))
+                .flat_map(|proto| proto.payload().chunks_exact(2))
+                .any(|parameter| is_arena(layers.string(parameter[0])))
+    }
+
     /// Resolves the ids for `btf` over `base`.
     pub fn resolve(
         self,
@@ -93,6 +112,7 @@ impl Source {
         warnings: &mut Vec<String>,
     ) -> Result<Option<Ids>, EncodeError> {
         let kfunc_flags = self.kfuncs().fold(0, |all, (_, flags)| all | flags);
+        let arena_parameters = self.has_arena_parameters(Layers::new(btf, base));
         let Source { ids, pristine: Some(pristine) } = self else { return Ok(None) };
         let layers: Vec<&Btf> = base.into_iter().chain([btf]).collect();
         let resolved = ids.resolve(&pristine.words, &layers)?;
@@ -103,6 +123,7 @@ impl Source {
             resolved: resolved.words,
             pristine,
             kfunc_flags,
+            arena_parameters,
         }))
     }
 }
