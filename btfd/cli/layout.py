@@ -41,10 +41,12 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     text, rows = _laid_out(core, args.struct, where, _graph(core, args.module, args.base, out))
     other: tuple[str, list[dict[str, Any]]] | None = None
     if args.diff is not None:
-        is_module = args.diff.endswith(".ko")
-        graph = _graph(
-            core, args.diff if is_module else None, None if is_module else _file(args.diff), out
-        )
+        if args.diff.endswith(".ko"):
+            # In a tree of its own it stands on the vmlinux there.
+            base = None if kbuild.find_tree(args.diff) else args.base
+            graph = _graph(core, args.diff, base, out)
+        else:
+            graph = _graph(core, None, args.diff, out)
         other = _laid_out(core, args.struct, args.diff, graph)
     value: dict[str, Any] = {"name": args.struct, "path": where, "rows": rows}
     if other is not None:
