@@ -173,6 +173,23 @@ fn names_that_share_the_end_of_a_long_one() {
 }
 
 #[test]
+fn references_that_look_like_ids() {
+    // Above 2 GiB, words that will become type ids mean something else than offsets of DIEs.
+    let pointer = abbreviation(2, 0x0f, false, &[(0x49, 0x13)]);
+    let array = abbreviation(3, 0x01, false, &[(0x49, 0x13)]);
+    let table = [abbreviation(1, CU, true, &[]), pointer, array, vec![0]].concat();
+    for to in [u32::MAX, u32::MAX - 12, 1 << 31, 1 << 31 | 1, 1 << 31 | 2, 0xb800_0002] {
+        let dies = [&[1, 2][..], &to.to_le_bytes(), &[3], &to.to_le_bytes(), &[0]].concat();
+        let info = unit(0, &dies);
+        let file = module(&[(".debug_info", &info), (".debug_abbrev", &table)], &symbol(0), b"\0");
+        let made = within(100, || encoded(&file)).unwrap();
+        let pointers: Vec<u32> = made.btf.types.iter().map(|ty| ty.size_or_type()).collect();
+        assert_eq!(pointers[0], 0, "{to:#x} is nowhere, which is void");
+        assert_eq!(made.btf.types.get(1).payload()[0], 0);
+    }
+}
+
+#[test]
 fn symbols_that_share_the_end_of_a_long_name() {
     let count = 50_000;
     let names = [vec![b'f'; 2 * count], vec![0]].concat();
