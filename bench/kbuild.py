@@ -2,18 +2,18 @@
 
     python -m bench.kbuild TREE [--runs N] [-j N] [--json]
 
-The experiment of the patch that brought BTF to modules: touch vmlinux, then make modules. Ways:
+The experiment of the patch that brought BTF to modules: vmlinux is newer, so every module gets BTF
+again. Ways:
 
-    pahole      kbuild's step with $PAHOLE
-    alone       with btfd-pahole, and no daemon
-    daemon      with btfd-pahole, and `btfd run`
-    watch       kbuild's step off (cmd_btf_ko=true), `btfd watch --once` after it; where vmlinux has
-                the same BTF as before this encodes nothing
-    watch-all   the same where the BTF of vmlinux is another: every module is encoded
+    pahole      the recipe of Linux 6.1 with $PAHOLE: encode, then resolve_btfids
+    alone       the same with btfd-pahole, and no daemon
+    daemon      the same with btfd-pahole, and `btfd run`
+    watch-all   `btfd watch --once`, which knows none of the modules
+    watch       `btfd watch --once`, which knows them: the BTF of vmlinux is the same as before
 
-TREE is the O= directory of a kernel that is built and up to date. Its modules are written. Ways
-alternate; of each, medians of wall and processor time beyond a make that has nothing to do, the
-daemon's processor time included. Nothing else may use the tree meanwhile.
+TREE is the O= directory of a Linux up to 6.12 that is built. Its modules are written. The recipe's
+commands are run without make, N at a time: make's own second or ten say nothing about BTF. Ways
+alternate; medians of wall and processor time, the daemon's included.
 """
 
 from __future__ import annotations
@@ -21,25 +21,39 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
 from bench.__main__ import aligned, machine
 from bench.measure import CannotMeasure
-from tests.kbuild.kernel import PROGRAM, Kernel, Log, daemon
+from tests.kbuild.kernel import PROGRAM, Kernel, daemon
 from tests.support.run import run
 
 TICK = os.sysconf("SC_CLK_TCK")
+#: As Linux 6.1 passes them to a pahole since 1.25.
+FLAGS = (
+    *("-J", "--btf_gen_floats", "-j", "--lang_exclude=rust"),
+    *("--skip_encoding_btf_inconsistent_proto", "--btf_gen_optimized"),
+)
+RESOLVER = "tools/bpf/resolve_btfids/resolve_btfids"
 
 
 def cpu_of(process: int) -> float:
     """Processor seconds that a process has used so far."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Ways:
@@ -51,86 +65,78 @@ class Ways:
         self.reference = pahole
         self.env = env
         self.pid = pid
+        self.modules = kernel.modules()
 
-    def make(self, pahole: str | Path, *targets: str, env: dict[str, str] | None = None) -> Log:
-        log = self.kernel.make("modules", *targets, pahole=pahole, env=env)
-        if log.status:
-            raise CannotMeasure(f"make failed:\n{log.text[-1000:]}")
-        return log
+    def step(self, pahole: str | Path, env: Mapping[str, str]) -> tuple[float, float]:
+        """The recipe's two commands for every module."""
+        kbuild = {"LLVM_OBJCOPY": "objcopy", "RESOLVE_BTFIDS": RESOLVER, "MAKELEVEL": "1"}
+        there = {**os.environ, **kbuild, **env}
 
-    def touched(self, pahole: str | Path, env: dict[str, str] | None = None) -> Log:
-        os.utime(self.kernel.tree / "vmlinux")
-        log = self.make(pahole, env=env)
-        encoded, there = len(log.done("BTF")), len(self.kernel.modules())
-        if encoded != there:
-            raise CannotMeasure(f"{encoded} of {there} modules were encoded")
-        return log
+        def one(module: str) -> None:
+            for command in (
+                [str(pahole), *FLAGS, "--btf_base", "vmlinux", module],
+                [RESOLVER, "-b", "vmlinux", module],
+            ):
+                done = subprocess.run(
+                    command, cwd=self.kernel.tree, env=there, capture_output=True, check=False
+                )
+                if done.returncode:
+                    said = done.stderr.decode(errors="replace")[-300:]
+                    raise CannotMeasure(f"{module}: {command[0]} failed: {said}")
 
-    def nothing(self) -> tuple[float, float]:
-        log = self.make(PROGRAM)
-        return log.wall, log.cpu
+        before, started = cpu_of_children(), time.perf_counter()
+        with ThreadPoolExecutor(self.kernel.jobs) as pool:
+            list(pool.map(one, self.modules))
+        return time.perf_counter() - started, cpu_of_children() - before
 
     def pahole(self) -> tuple[float, float]:
-        log = self.touched(self.reference)
-        return log.wall, log.cpu
+        return self.step(self.reference, {})
 
     def alone(self) -> tuple[float, float]:
-        log = self.touched(PROGRAM)
-        return log.wall, log.cpu
+        return self.step(PROGRAM, {"BTFD_SOCKET": "none"})
 
     def daemon(self) -> tuple[float, float]:
         before = cpu_of(self.pid)
-        log = self.touched(PROGRAM, self.env)
-        if log.encoded_by("the daemon") < len(self.kernel.modules()) * 0.9:
-            raise CannotMeasure("the daemon did not serve")
-        return log.wall, log.cpu + cpu_of(self.pid) - before
+        wall, cpu = self.step(PROGRAM, self.env)
+        return wall, cpu + cpu_of(self.pid) - before
 
-    def watched(self, fresh: bool) -> tuple[float, float]:
-        cache = self.work / "watch"
-        cache.mkdir(exist_ok=True)
-        place = {"XDG_CACHE_HOME": str(cache), "XDG_CONFIG_HOME": str(cache)}
-        if fresh:
-            for name in cache.rglob("*.sqlite*"):
+    def watched(self, known: bool) -> tuple[float, float]:
+        place = self.work / "watch"
+        place.mkdir(exist_ok=True)
+        if not known:
+            for name in [p for p in place.rglob("*") if p.is_file()]:
                 name.unlink()
         os.utime(self.kernel.tree / "vmlinux")
-        log = self.make(PROGRAM, "cmd_btf_ko=true")
-        before = os.times()
-        started = time.perf_counter()
+        env = {"XDG_CACHE_HOME": str(place), "XDG_CONFIG_HOME": str(place)}
+        before, started = cpu_of_children(), time.perf_counter()
         verb = (sys.executable, "-m", "btfd", "watch", "--once", "--use", "watcher")
-        done = run(*verb, self.kernel.tree, env=place)
-        wall = time.perf_counter() - started
-        after = os.times()
+        done = run(*verb, self.kernel.tree, env=env)
         if done.returncode:
-            raise CannotMeasure(f"btfd watch failed: {done.stderr[-500:]}")
-        cpu = sum(after[2:4]) - sum(before[2:4])
-        return log.wall + wall, log.cpu + cpu
-
-    def watch(self) -> tuple[float, float]:
-        return self.watched(False)
+            raise CannotMeasure(f"btfd watch failed: {done.stderr[-300:]}")
+        return time.perf_counter() - started, cpu_of_children() - before
 
     def watch_all(self) -> tuple[float, float]:
+        return self.watched(False)
+
+    def watch(self) -> tuple[float, float]:
         return self.watched(True)
+
+    def each(self) -> dict[str, Callable[[], tuple[float, float]]]:
+        return {
+            "pahole": self.pahole,
+            "alone": self.alone,
+            "daemon": self.daemon,
+            "watch-all": self.watch_all,
+            "watch": self.watch,
+        }
 
 
 def measure(ways: Ways, runs: int) -> dict[str, list[tuple[float, float]]]:
-    """Runs of each way, in turns; `nothing` is a make without anything to do."""
-    order: dict[str, Callable[[], tuple[float, float]]] = {
-        "pahole": ways.pahole,
-        "alone": ways.alone,
-        "daemon": ways.daemon,
-        "watch-all": ways.watch_all,
-        "watch": ways.watch,
-        "nothing": ways.nothing,
-    }
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in order}
-    # The first makes sync the configuration with the other PAHOLE; they are not counted.
-    ways.alone()
+    """Runs of each way, in turns, after one that warms the daemon and the page cache."""
+    ways.daemon()
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways.each()}
     for _ in range(runs):
-        for name, way in order.items():
-            if name == "pahole":
-                ways.make(ways.reference)
-            elif name == "alone":
-                ways.make(PROGRAM)
+        for name, way in ways.each().items():
             found[name].append(way())
     return found
 
@@ -147,6 +153,8 @@ def main() -> int:
     reference = os.environ.get("PAHOLE", "pahole")
     kernel = Kernel(options.tree.resolve(), options.jobs)
     try:
+        if kernel.relinks:
+            raise CannotMeasure(f"Linux {kernel.release()} has another recipe")
         with tempfile.TemporaryDirectory(prefix="btfd-bench-") as folder:
             work = Path(folder)
             with daemon(work / "daemon") as (env, process):
@@ -154,17 +162,15 @@ def main() -> int:
     except (CannotMeasure, AssertionError, OSError) as e:
         print(f"bench: {e}", file=sys.stderr)
         return 1
-    empty = [median(column) for column in zip(*found["nothing"], strict=True)]
     modules = len(kernel.modules())
-    rows = [["", "wall s", "cpu s", "wall beyond", "cpu beyond", "ms a module"]]
+    rows = [["", "wall s", "cpu s", "cpu ms a module", "less cpu"]]
     result = {}
     for name, runs in found.items():
         wall, cpu = (median(column) for column in zip(*runs, strict=True))
-        more = (max(0.0, wall - empty[0]), max(0.0, cpu - empty[1]))
-        result[name] = {"wall": wall, "cpu": cpu, "wall_beyond": more[0], "cpu_beyond": more[1]}
-        each = more[1] / modules * 1000
-        cells = [f"{wall:.2f}", f"{cpu:.2f}", f"{more[0]:.2f}", f"{more[1]:.2f}", f"{each:.2f}"]
-        rows.append([name, *cells])
+        result[name] = {"wall_s": round(wall, 3), "cpu_s": round(cpu, 3)}
+        times = result["pahole"]["cpu_s"] / cpu if cpu else 0.0
+        each = cpu / modules * 1000
+        rows.append([name, f"{wall:.2f}", f"{cpu:.2f}", f"{each:.1f}", f"{times:.1f}x"])
     if options.json:
         print(json.dumps({"machine": machine(), "modules": modules, "ways": result}))
     else:
