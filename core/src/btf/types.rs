@@ -176,8 +176,22 @@ impl<'a> Type<'a> {
     }
 
     /// Every type id in the type, in the order in which the words stand.
+    #[inline]
     pub fn for_each_id(self, mut f: impl FnMut(u32)) {
-        id_positions(self.0).for_each(|at| f(self.0[at]));
+        let shape = self.kind().unwrap_or(Kind::Void).shape();
+        if shape.refers {
+            f(self.0[2]);
+        }
+        for &id in shape.fixed_ids {
+            f(self.0[3 + id]);
+        }
+        let Some(id) = shape.elem_id else { return };
+        let elements = &self.0[3 + shape.fixed..];
+        // Lengths that are known spare a division.
+        match shape.elem {
+            3 => elements.as_chunks::<3>().0.iter().for_each(|element| f(element[id])),
+            _ => elements.chunks_exact(shape.elem).for_each(|element| f(element[id])),
+        }
     }
 
     /// Every string offset in the type: own name first, then the elements'.
@@ -201,8 +215,11 @@ pub fn map_ids(words: &mut [u32], mut f: impl FnMut(u32) -> u32) {
         words[3 + id] = f(words[3 + id]);
     }
     if let Some(id) = shape.elem_id {
-        for elem in words[3 + shape.fixed..].chunks_exact_mut(shape.elem) {
-            elem[id] = f(elem[id]);
+        let elements = &mut words[3 + shape.fixed..];
+        // A length that is known spares a division.
+        match shape.elem {
+            3 => elements.as_chunks_mut::<3>().0.iter_mut().for_each(|e| e[id] = f(e[id])),
+            len => elements.chunks_exact_mut(len).for_each(|e| e[id] = f(e[id])),
         }
     }
 }

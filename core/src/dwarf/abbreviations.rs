@@ -112,10 +112,41 @@ fn matters(tag: DwTag, field: Field) -> bool {
     }
 }
 
+/// How an attribute is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// A constant of fixed size, or none that stands in the DIE: `size` is 0 then.
+    Constant,
+    /// A reference within the unit, of fixed size.
+    Reference,
+    /// An offset in `.debug_str`.
+    Strp,
+    /// By its form.
+    Form,
+}
+
+impl Way {
+    fn of(form: DwForm) -> Way {
+        match form {
+            dw::DW_FORM_data1
+            | dw::DW_FORM_data2
+            | dw::DW_FORM_data4
+            | dw::DW_FORM_data8
+            | dw::DW_FORM_implicit_const => Way::Constant,
+            dw::DW_FORM_ref1 | dw::DW_FORM_ref2 | dw::DW_FORM_ref4 | dw::DW_FORM_ref8 => {
+                Way::Reference
+            }
+            dw::DW_FORM_strp => Way::Strp,
+            _ => Way::Form,
+        }
+    }
+}
+
 /// One attribute to read, or bytes to pass over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub field: Field,
+    pub way: Way,
     pub form: DwForm,
     /// Bytes of the value, where the form alone tells.
     pub size: Option<u32>,
@@ -231,7 +262,8 @@ impl Table {
                 }
                 let field = Field::of(name);
                 may_declare |= field == Field::Declaration;
-                let skip = Step { field: Field::Skip, form, size: sizes.of(form), implicit };
+                let (size, way) = (sizes.of(form), Way::of(form));
+                let skip = Step { field: Field::Skip, way, form, size, implicit };
                 push(&mut table.skips, first_skip, skip);
                 let field = if matters(tag, field) { field } else { Field::Skip };
                 push(&mut table.steps, first, Step { field, ..skip });

@@ -40,8 +40,9 @@ pub(super) fn chain<'d>(
             let what = format!("{MAX_LENGTH} annotations lead here, expected an end before");
             return Err(DwarfError::die(offset, what).into());
         }
-        let annotation = Attributes::read(unit, plan, &mut cursor, group.start)?;
-        next = annotation.annotation;
+        let mut annotation = Attributes::default();
+        annotation.read(unit, plan, &mut cursor, group.start)?;
+        next = annotation.annotation();
         chain.push(annotation);
     }
     Ok(chain)

@@ -1,6 +1,6 @@
 //! The attributes of one DIE, those that matter, by name.
 
-use super::abbreviations::{Field, Plan};
+use super::abbreviations::{Field, Plan, Step, Way};
 use super::bytes::Cursor;
 use super::cu::Text;
 use super::emit::IS_ID;
@@ -9,29 +9,28 @@ use gimli::Operation;
 use gimli::constants as dw;
 
 /// What a DIE says, as far as BTF needs it. References are offsets in the group, 0 for none.
+///
+/// One of them is filled again and again: what counts is what `given` says.
 #[derive(Default)]
 pub(super) struct Attributes<'d> {
-    pub name: Option<Text<'d>>,
-    pub const_text: Option<Text<'d>>,
-    pub ty: u32,
-    pub origin: u32,
-    pub specification: Option<u32>,
-    /// The first of GCC's annotations.
-    pub annotation: u32,
-    pub byte_size: Option<u64>,
-    pub bit_size: u64,
-    pub bit_offset: u64,
-    pub data_bit_offset: Option<u64>,
-    pub member_location: Option<u64>,
-    pub encoding: u64,
-    pub const_value: u64,
-    /// Outer `Some`: it is given; inner `None`: not as a constant.
-    pub upper_bound: Option<Option<u64>>,
-    pub count: Option<u64>,
-    pub location: Option<Location<'d>>,
-    pub declaration: bool,
-    pub external: bool,
-    pub artificial: bool,
+    /// One bit a field.
+    given: u32,
+    name: u32,
+    const_text: u32,
+    ty: u32,
+    origin: u32,
+    specification: u32,
+    annotation: u32,
+    byte_size: u64,
+    bit_size: u64,
+    bit_offset: u64,
+    data_bit_offset: u64,
+    member_location: u64,
+    encoding: u64,
+    const_value: u64,
+    upper_bound: Option<u64>,
+    count: Option<u64>,
+    location: Option<Location<'d>>,
 }
 
 impl<'d> Attributes<'d> {
@@ -39,49 +38,211 @@ impl<'d> Attributes<'d> {
     /// the group in `.debug_info`.
     #[inline]
     pub fn read(
+        &mut self,
         unit: &Unit<'d>,
         plan: &Plan,
         cursor: &mut Cursor<'d>,
         start: usize,
-    ) -> gimli::Result<Attributes<'d>> {
-        let mut a = Attributes::default();
+    ) -> gimli::Result<()> {
+        self.given = 0;
         for step in unit.abbreviations.steps(plan) {
             if step.field == Field::Skip {
                 unit.pass(step, cursor)?;
                 continue;
             }
-            let raw = unit.read(step, cursor)?;
-            match step.field {
-                Field::Name => a.name = unit.string(&raw)?,
-                Field::Type => a.ty = reference(unit, &raw, start),
-                Field::Origin => a.origin = reference(unit, &raw, start),
-                Field::Specification => a.specification = Some(reference(unit, &raw, start)),
-                Field::ByteSize => a.byte_size = Some(number(&raw)),
-                Field::BitSize => a.bit_size = number(&raw),
-                Field::BitOffset => a.bit_offset = number(&raw),
-                Field::DataBitOffset => a.data_bit_offset = Some(offset(unit, &raw)?),
-                Field::MemberLocation => a.member_location = Some(offset(unit, &raw)?),
-                Field::Encoding => a.encoding = number(&raw),
-                Field::ConstValue => {
-                    a.const_text = unit.string(&raw)?;
-                    a.const_value = number(&raw);
+            let Some(size) = step.size.filter(|_| step.way != Way::Form) else {
+                self.by_form(unit, step, cursor, start)?;
+                continue;
+            };
+            let number = match size {
+                0 => step.implicit as u64,
+                size => cursor.fixed(size as usize, unit.big_endian())?,
+            };
+            self.given |= 1 << step.field as u32;
+            match (step.field, step.way) {
+                (Field::Name, Way::Strp) => {
+                    let text = unit.texts().in_str(number);
+                    self.name = text.ok_or(gimli::Error::OffsetOutOfBounds(number))?.0;
                 }
-                Field::UpperBound => a.upper_bound = Some(constant(&raw)),
-                Field::Count => a.count = constant(&raw),
-                Field::Location => a.location = unit.location(&raw),
-                Field::Declaration => a.declaration = true,
-                Field::External => a.external = true,
-                Field::Artificial => a.artificial = true,
-                Field::Annotation => a.annotation = reference(unit, &raw, start),
-                Field::Skip
-                | Field::Language
-                | Field::StrOffsetsBase
-                | Field::AddrBase
-                | Field::LoclistsBase
-                | Field::DwoName => {}
+                (Field::Type, Way::Reference) => self.ty = within(unit, number, start),
+                (Field::Origin, Way::Reference) => self.origin = within(unit, number, start),
+                (Field::ByteSize, Way::Constant) => self.byte_size = number,
+                (Field::MemberLocation, Way::Constant) => self.member_location = number,
+                (Field::BitSize, Way::Constant) => self.bit_size = number,
+                (Field::BitOffset, Way::Constant) => self.bit_offset = number,
+                (Field::DataBitOffset, Way::Constant) => self.data_bit_offset = number,
+                (Field::Encoding, Way::Constant) => self.encoding = number,
+                (Field::ConstValue, Way::Constant) => {
+                    (self.const_value, self.const_text) = (number, 0);
+                }
+                _ => {
+                    let raw = Raw { form: step.form, number, bytes: &[] };
+                    self.take(unit, step.field, raw, start)?;
+                }
             }
         }
-        Ok(a)
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn by_form(
+        &mut self,
+        unit: &Unit<'d>,
+        step: &Step,
+        cursor: &mut Cursor<'d>,
+        start: usize,
+    ) -> gimli::Result<()> {
+        let raw = unit.read(step, cursor)?;
+        self.given |= 1 << step.field as u32;
+        self.take(unit, step.field, raw, start)
+    }
+
+    /// Takes over a value of any form.
+    fn take(
+        &mut self,
+        unit: &Unit<'d>,
+        field: Field,
+        raw: Raw<'d>,
+        start: usize,
+    ) -> gimli::Result<()> {
+        match field {
+            Field::Name => match unit.string(&raw)? {
+                Some(text) => self.name = text.0,
+                None => self.given &= !(1 << Field::Name as u32),
+            },
+            Field::Type => self.ty = reference(unit, &raw, start),
+            Field::Origin => self.origin = reference(unit, &raw, start),
+            Field::Specification => self.specification = reference(unit, &raw, start),
+            Field::Annotation => self.annotation = reference(unit, &raw, start),
+            Field::ByteSize => self.byte_size = number(&raw),
+            Field::BitSize => self.bit_size = number(&raw),
+            Field::BitOffset => self.bit_offset = number(&raw),
+            Field::DataBitOffset => self.data_bit_offset = offset(unit, &raw)?,
+            Field::MemberLocation => self.member_location = offset(unit, &raw)?,
+            Field::Encoding => self.encoding = number(&raw),
+            Field::ConstValue => {
+                self.const_text = unit.string(&raw)?.unwrap_or_default().0;
+                self.const_value = number(&raw);
+            }
+            Field::UpperBound => self.upper_bound = constant(&raw),
+            Field::Count => self.count = constant(&raw),
+            Field::Location => self.location = unit.location(&raw),
+            Field::Declaration
+            | Field::External
+            | Field::Artificial
+            | Field::Skip
+            | Field::Language
+            | Field::StrOffsetsBase
+            | Field::AddrBase
+            | Field::LoclistsBase
+            | Field::DwoName => {}
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn has(&self, field: Field) -> bool {
+        self.given >> field as u32 & 1 == 1
+    }
+
+    #[inline]
+    fn if_given<T: Default>(&self, field: Field, value: T) -> T {
+        if self.has(field) { value } else { T::default() }
+    }
+
+    /// The name; an empty one is one.
+    #[inline]
+    pub fn name(&self) -> Option<Text> {
+        self.has(Field::Name).then_some(Text(self.name))
+    }
+
+    /// The name, if there is one.
+    #[inline]
+    pub fn text(&self) -> Text {
+        Text(self.if_given(Field::Name, self.name))
+    }
+
+    /// The value of an annotation.
+    pub fn const_text(&self) -> Option<Text> {
+        let text = Text(self.if_given(Field::ConstValue, self.const_text));
+        (!text.is_none()).then_some(text)
+    }
+
+    #[inline]
+    pub fn ty(&self) -> u32 {
+        self.if_given(Field::Type, self.ty)
+    }
+
+    pub fn origin(&self) -> u32 {
+        self.if_given(Field::Origin, self.origin)
+    }
+
+    /// The first of GCC's annotations.
+    pub fn annotation(&self) -> u32 {
+        self.if_given(Field::Annotation, self.annotation)
+    }
+
+    pub fn specification(&self) -> Option<u32> {
+        self.has(Field::Specification).then_some(self.specification)
+    }
+
+    #[inline]
+    pub fn byte_size(&self) -> Option<u64> {
+        self.has(Field::ByteSize).then_some(self.byte_size)
+    }
+
+    #[inline]
+    pub fn bit_size(&self) -> u64 {
+        self.if_given(Field::BitSize, self.bit_size)
+    }
+
+    pub fn bit_offset(&self) -> u64 {
+        self.if_given(Field::BitOffset, self.bit_offset)
+    }
+
+    #[inline]
+    pub fn data_bit_offset(&self) -> Option<u64> {
+        self.has(Field::DataBitOffset).then_some(self.data_bit_offset)
+    }
+
+    #[inline]
+    pub fn member_location(&self) -> Option<u64> {
+        self.has(Field::MemberLocation).then_some(self.member_location)
+    }
+
+    pub fn encoding(&self) -> u64 {
+        self.if_given(Field::Encoding, self.encoding)
+    }
+
+    #[inline]
+    pub fn const_value(&self) -> u64 {
+        self.if_given(Field::ConstValue, self.const_value)
+    }
+
+    /// Outer `Some`: it is given; inner `None`: not as a constant.
+    pub fn upper_bound(&self) -> Option<Option<u64>> {
+        self.has(Field::UpperBound).then_some(self.upper_bound)
+    }
+
+    pub fn count(&self) -> Option<u64> {
+        self.if_given(Field::Count, self.count)
+    }
+
+    pub fn location(&self) -> Option<Location<'d>> {
+        self.if_given(Field::Location, self.location)
+    }
+
+    #[inline]
+    pub fn declaration(&self) -> bool {
+        self.has(Field::Declaration)
+    }
+
+    pub fn external(&self) -> bool {
+        self.has(Field::External)
+    }
+
+    pub fn artificial(&self) -> bool {
+        self.has(Field::Artificial)
     }
 
     /// Passes over the attributes.
@@ -91,11 +252,6 @@ impl<'d> Attributes<'d> {
             unit.pass(step, cursor)?;
         }
         Ok(())
-    }
-
-    /// The name, if there is one.
-    pub fn text(&self) -> Text<'d> {
-        self.name.unwrap_or_default()
     }
 }
 
@@ -115,6 +271,13 @@ fn reference(unit: &Unit<'_>, raw: &Raw<'_>, start: usize) -> u32 {
     // Groups are smaller than this, and numbers from here on mean something else.
     let inside = |o: u64| u32::try_from(o).ok().filter(|&o| o < IS_ID);
     offset.and_then(inside).unwrap_or(0)
+}
+
+/// Where a reference within the unit leads, as an offset in the group.
+#[inline]
+fn within(unit: &Unit<'_>, number: u64, start: usize) -> u32 {
+    let offset = (unit.offset as u64).checked_add(number).and_then(|o| o.checked_sub(start as u64));
+    offset.and_then(|o| u32::try_from(o).ok()).unwrap_or(0)
 }
 
 /// A constant; 0 where the form is none of a number.

@@ -59,6 +59,18 @@ impl<'d> Cursor<'d> {
     /// A number of `len` bytes, up to 8; of more, the first 8.
     #[inline]
     pub fn fixed(&mut self, len: usize, big_endian: bool) -> Result<u64> {
+        // Most numbers have eight bytes behind their start, and then one load will do.
+        if let Some(&word) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>())
+            && !big_endian
+            && let 1..=8 = len
+        {
+            self.at += len;
+            return Ok(u64::from_le_bytes(word) & (u64::MAX >> (64 - 8 * len)));
+        }
+        self.fixed_at_end(len, big_endian)
+    }
+
+    fn fixed_at_end(&mut self, len: usize, big_endian: bool) -> Result<u64> {
         let bytes = self.take(len)?;
         let mut word = [0; 8];
         let n = len.min(8);

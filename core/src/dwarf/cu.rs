@@ -2,110 +2,121 @@
 
 use crate::btf::Types;
 use crate::btf::strings;
-use hashbrown::HashTable;
 
 /// In an ARRAY, the index type: "the int of this file", known only when CUs are appended.
 pub const FILE_INT: u32 = u32::MAX;
 
-/// A string of the file, from its start on; where it ends is looked up when its bytes are wanted.
+/// A string of the file by where it begins, a number of [`Texts`]; 0 for none.
 ///
 /// Most names of a module are met hundreds of times, and linkers keep one copy of each: where a
-/// string stands tells it from others without a look at it, which would mostly be a cache miss.
-/// Strings that stand in two places are told to be the same when they are interned.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Text<'d>(&'d [u8]);
+/// string begins tells it from others without a look at it, which would mostly be a cache miss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Text(pub u32);
 
-impl<'d> Text<'d> {
-    /// The string that begins with `tail` and ends with the first NUL in it.
-    pub fn new(tail: &'d [u8]) -> Text<'d> {
-        Text(tail)
-    }
-
+impl Text {
     /// Whether there is no string at all; an empty one is one.
     pub fn is_none(self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Its bytes.
-    pub fn bytes(self) -> &'d [u8] {
-        strings::at(self.0, 0)
-    }
-
-    /// Equal for equal places.
-    pub fn place(self) -> usize {
-        self.0.as_ptr() as usize
+        self.0 == 0
     }
 }
 
-/// Names in order of first use. Number 0 is "no name"; the first name has number 1.
-#[derive(Debug, Default)]
-pub(super) struct Names<'d> {
-    table: HashTable<u32>,
-    list: Vec<Text<'d>>,
+/// The sections with strings, laid end to end, and the names that we give ourselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Texts<'d> {
+    str: &'d [u8],
+    line_str: &'d [u8],
+    info: &'d [u8],
+    /// Some of them may be very long.
+    long: bool,
 }
 
-impl<'d> Names<'d> {
-    /// Room for about `names` names.
-    pub fn with_capacity(names: usize) -> Names<'d> {
-        Names { table: HashTable::with_capacity(names), list: Vec::with_capacity(names) }
+/// Longer names are refused. (Definitions of macros stand among them, and may be long.)
+const MAX_NAME: usize = 64 << 10;
+
+fn is_bounded(tail: &[u8]) -> bool {
+    memchr::memchr(0, &tail[..tail.len().min(MAX_NAME)]).is_some()
+}
+
+/// Names that stand in no file.
+const OURS: &[u8] = b"__SANITIZED_FAKE_INT__\0real\0imag\0_Float16\0float\0double\0long double\0";
+
+impl<'d> Texts<'d> {
+    /// `None` where they are too large to be numbered.
+    pub(super) fn new(
+        str: &'d [u8],
+        line_str: &'d [u8],
+        info: &'d [u8],
+        long: bool,
+    ) -> Option<Texts<'d>> {
+        let all = str.len().checked_add(line_str.len())?.checked_add(info.len())?;
+        (all < u32::MAX as usize - OURS.len()).then_some(Texts { str, line_str, info, long })
     }
 
-    /// The number of a name.
-    pub fn intern(&mut self, text: Text<'d>) -> u32 {
-        if text.is_none() {
-            return 0;
-        }
-        let list = &mut self.list;
-        let place = |n: u32| list[n as usize - 1].place();
-        let same = |&n: &u32| place(n) == text.place();
-        match self.table.entry(spread(text.place()), same, |&n| spread(place(n))) {
-            hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
-            hashbrown::hash_table::Entry::Vacant(entry) => {
-                let number = list.len() as u32 + 1;
-                entry.insert(number);
-                list.push(text);
-                number
+    /// Numbers below this are met again and again.
+    pub fn shared(self) -> usize {
+        1 + self.str.len() + self.line_str.len()
+    }
+
+    /// Whether a name of the section begins here.
+    #[inline]
+    fn fits(self, section: &[u8], offset: u64) -> bool {
+        offset < section.len() as u64 && (!self.long || is_bounded(&section[offset as usize..]))
+    }
+
+    /// The string at an offset of `.debug_str`.
+    #[inline]
+    pub(super) fn in_str(self, offset: u64) -> Option<Text> {
+        self.fits(self.str, offset).then_some(Text(1 + offset as u32))
+    }
+
+    /// The string at an offset of `.debug_line_str`.
+    pub(super) fn in_line_str(self, offset: u64) -> Option<Text> {
+        let number = 1 + self.str.len() as u32;
+        self.fits(self.line_str, offset).then(|| Text(number + offset as u32))
+    }
+
+    /// The string at an offset of `.debug_info`.
+    pub(super) fn in_info(self, offset: u64) -> Option<Text> {
+        let number = self.shared() as u32;
+        (offset < self.info.len() as u64).then(|| Text(number + offset as u32))
+    }
+
+    /// One of our own names; none where there is no such.
+    pub(super) fn ours(self, name: &[u8]) -> Text {
+        let found = OURS
+            .windows(name.len() + 1)
+            .position(|w| w.split_last().is_some_and(|(&last, text)| last == 0 && text == name));
+        let number = self.shared() + self.info.len();
+        found.map_or(Text::default(), |at| Text((number + at) as u32))
+    }
+
+    /// The bytes of the string with this number; nothing for 0.
+    #[inline]
+    pub fn get(self, number: u32) -> &'d [u8] {
+        strings::at(self.tail(number), 0)
+    }
+
+    /// The bytes from where the string with this number begins; it ends with the first NUL.
+    #[inline]
+    pub fn tail(self, number: u32) -> &'d [u8] {
+        let Some(mut at) = (number as usize).checked_sub(1) else { return b"" };
+        for section in [self.str, self.line_str, self.info] {
+            if at < section.len() {
+                return &section[at..];
             }
+            at -= section.len();
         }
+        OURS.get(at..).unwrap_or_default()
     }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// The names, number 1 first, with their hashes. Here their bytes are read, one after the
-    /// other, so that the waits for memory overlap.
-    pub fn strings(&self) -> Vec<(&'d [u8], u64)> {
-        let bytes = self.list.iter().map(|text| text.bytes());
-        bytes.map(|text| (text, strings::hash(text))).collect()
-    }
-
-    /// The name with this number, empty for 0.
-    pub fn get(&self, number: u32) -> &'d [u8] {
-        if number == 0 { b"" } else { self.list[number as usize - 1].bytes() }
-    }
-}
-
-/// A hash of a place: neighbours far apart, high bits used.
-#[inline]
-fn spread(place: usize) -> u64 {
-    let product = u128::from(place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-    (product >> 64) as u64 ^ product as u64
 }
 
 /// The types, functions and variables of a group of CUs.
 ///
-/// Names are numbers in `names`, type ids count from 1 in this group, 0 is void.
+/// Names are numbers in `texts`, type ids count from 1 in this group, 0 is void.
 #[derive(Debug, Default)]
 pub struct Cu<'d> {
-    /// The names while they are gathered.
-    pub(super) names: Names<'d>,
-    /// Every name that something here uses, in order of first use, with its hash: number 1 is the
-    /// first.
-    pub strings: Vec<(&'d [u8], u64)>,
-    /// How many of them the types use; the rest belongs to tags and functions.
-    pub type_names: usize,
+    /// What names are numbers of.
+    pub texts: Texts<'d>,
     /// The types in DIE completion order: children before their parent.
     pub types: Types,
     /// The first base type named `int`, 0 for none.

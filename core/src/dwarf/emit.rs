@@ -4,7 +4,7 @@
 //! things that DWARF does not; what it cannot express is an error that names the DIE.
 
 use super::attributes::Attributes;
-use super::cu::{Cu, FILE_INT, Substitute, Text};
+use super::cu::{Cu, FILE_INT, Substitute, Text, Texts};
 use super::offsets::OffsetMap;
 use super::resolve::{Bitfield, Pending};
 use super::{DwarfError, Result};
@@ -36,10 +36,10 @@ pub(super) struct Place {
 
 /// What a composite or enum says of itself.
 #[derive(Clone, Copy)]
-pub(super) struct Head<'d> {
+pub(super) struct Head {
     pub at: Place,
     pub kind: Kind,
-    pub name: Text<'d>,
+    pub name: Text,
     pub size: u32,
     /// The direct type of an enum.
     pub ty: u32,
@@ -48,8 +48,8 @@ pub(super) struct Head<'d> {
 
 /// A member of a struct or union.
 #[derive(Clone, Copy)]
-pub(super) struct Member<'d> {
-    name: Text<'d>,
+pub(super) struct Member {
+    name: Text,
     ty: u32,
     pub bits: u64,
     bit_size: u64,
@@ -58,7 +58,7 @@ pub(super) struct Member<'d> {
     old_style: Option<(u64, u64)>,
 }
 
-impl Member<'_> {
+impl Member {
     fn needs_kflag(&self) -> bool {
         self.bit_size != 0 || !self.bits.is_multiple_of(8)
     }
@@ -70,8 +70,9 @@ pub(super) struct Emitter<'a, 'd> {
     /// Offset of the group in `.debug_info`.
     pub start: usize,
     pub offsets: OffsetMap,
+    pub texts: Texts<'d>,
     pub cu: Cu<'d>,
-    pub pending: Pending<'d>,
+    pub pending: Pending,
 }
 
 impl<'d> Emitter<'_, 'd> {
@@ -85,9 +86,8 @@ impl<'d> Emitter<'_, 'd> {
         Err(DwarfError::die(self.start + offset as usize, what))
     }
 
-    fn begin(&mut self, at: Place, name: Text<'d>, info: u32, size_or_type: u32) {
-        let name = self.cu.names.intern(name);
-        self.cu.types.push(&[name, info, size_or_type]);
+    fn begin(&mut self, at: Place, name: Text, info: u32, size_or_type: u32) {
+        self.cu.types.push(&[name.0, info, size_or_type]);
         self.offsets.set(at.slot, self.cu.types.len() as u32);
     }
 
@@ -97,7 +97,7 @@ impl<'d> Emitter<'_, 'd> {
     }
 
     /// BTF demands a name where C does.
-    fn named(&self, at: Place, name: Text<'d>, what: &str) -> Result<()> {
+    fn named(&self, at: Place, name: Text, what: &str) -> Result<()> {
         if name.is_none() {
             return self.error(at.offset, format!("a {what} without a name, which BTF demands"));
         }
@@ -114,7 +114,7 @@ impl<'d> Emitter<'_, 'd> {
         self.pending.atomics.push(Atomic { offset: at.offset, slot: at.slot, ty });
     }
 
-    pub fn typedef(&mut self, at: Place, name: Text<'d>, ty: u32) -> Result<()> {
+    pub fn typedef(&mut self, at: Place, name: Text, ty: u32) -> Result<()> {
         self.named(at, name, "typedef")?;
         self.begin(at, name, info(Kind::Typedef, 0, false), ty);
         Ok(())
@@ -128,20 +128,18 @@ impl<'d> Emitter<'_, 'd> {
         }
     }
 
-    pub fn proto(&mut self, at: Place, ret: u32, params: &[(Text<'d>, u32)], variadic: bool) {
+    pub fn proto(&mut self, at: Place, ret: u32, params: &[(Text, u32)], variadic: bool) {
         let count = params.len() as u32 + u32::from(variadic);
         self.begin(at, Text::default(), info(Kind::FuncProto, count, false), ret);
         for &(name, ty) in params.iter().chain(variadic.then_some(&(Text::default(), 0))) {
-            let name = self.cu.names.intern(name);
-            self.cu.types.word(name);
+            self.cu.types.word(name.0);
             self.cu.types.word(ty);
         }
     }
 
     /// A `btf_type_tag` below a pointer: a type of its own, before the pointer's. Returns its id.
-    pub fn type_tag(&mut self, text: Text<'d>) -> u32 {
-        let name = self.cu.names.intern(text);
-        self.cu.types.push(&[name, info(Kind::TypeTag, 0, false), 0]);
+    pub fn type_tag(&mut self, text: Text) -> u32 {
+        self.cu.types.push(&[text.0, info(Kind::TypeTag, 0, false), 0]);
         self.last_id()
     }
 
@@ -158,10 +156,10 @@ impl<'d> Emitter<'_, 'd> {
     pub fn base_type(&mut self, at: Place, a: &Attributes<'d>) -> Result<()> {
         const SIGNED: u32 = 1 << 24;
         const BOOL: u32 = 4 << 24;
-        let bytes = a.byte_size.unwrap_or(0);
+        let bytes = a.byte_size().unwrap_or(0);
         let mut name = a.text();
         let mut encoding = 0;
-        match DwAte(a.encoding as u8) {
+        match DwAte(a.encoding() as u8) {
             dw::DW_ATE_signed | dw::DW_ATE_signed_char => encoding = SIGNED,
             dw::DW_ATE_boolean => encoding = BOOL,
             dw::DW_ATE_float | dw::DW_ATE_imaginary_float if self.features.float => {
@@ -179,14 +177,14 @@ impl<'d> Emitter<'_, 'd> {
             bytes as u32
         } else {
             // DWARF expressions convert to types like `DW_ATE_unsigned_24`.
-            name = Text::new(b"__SANITIZED_FAKE_INT__");
+            name = self.texts.ours(b"__SANITIZED_FAKE_INT__");
             4
         };
         self.named(at, name, "base type")?;
         self.begin(at, name, info(Kind::Int, 0, false), size);
         self.cu.types.word(encoding | (size * 8));
         // The name in DWARF decides which type indexes arrays.
-        if self.cu.int == 0 && a.text().bytes() == b"int" {
+        if self.cu.int == 0 && self.texts.get(a.text().0) == b"int" {
             self.cu.int = self.last_id();
         }
         Ok(())
@@ -197,42 +195,56 @@ impl<'d> Emitter<'_, 'd> {
     /// It becomes an unnamed struct of these, which has its size and layout, and the user is told.
     /// pahole gives the whole file up. (Without FLOATs it is an INT of the whole size, as there.)
     fn complex(&mut self, at: Place, a: &Attributes<'d>) -> Result<()> {
-        let bytes = a.byte_size.unwrap_or(0);
+        let bytes = a.byte_size().unwrap_or(0);
         let Some(part @ (2 | 4 | 8 | 12 | 16)) = bytes.is_multiple_of(2).then_some(bytes / 2)
         else {
             return self.error(at.offset, format!("a complex number of {bytes} bytes"));
         };
         let part = part as u32;
-        let name = self.cu.names.intern(part_of_complex(a.text(), part));
-        self.cu.types.push(&[name, info(Kind::Float, 0, false), part]);
+        let name = self.part_of_complex(a.text(), part);
+        self.cu.types.push(&[name.0, info(Kind::Float, 0, false), part]);
         let number = self.last_id() | IS_ID;
         self.begin(at, Text::default(), info(Kind::Struct, 2, false), part * 2);
         for (name, bits) in [(&b"real"[..], 0), (b"imag", part * 8)] {
-            let name = self.cu.names.intern(Text::new(name));
-            for word in [name, number, bits] {
+            let name = self.texts.ours(name);
+            for word in [name.0, number, bits] {
                 self.cu.types.word(word);
             }
         }
-        self.cu.substitutes.push(Substitute::Complex(a.text().bytes()));
+        self.cu.substitutes.push(Substitute::Complex(self.texts.get(a.text().0)));
         Ok(())
     }
 
+    /// `double` of `complex double`; clang calls them all `complex`.
+    fn part_of_complex(&self, name: Text, bytes: u32) -> Text {
+        const PREFIX: &[u8] = b"complex ";
+        if self.texts.get(name.0).starts_with(PREFIX) {
+            return Text(name.0 + PREFIX.len() as u32);
+        }
+        self.texts.ours(match bytes {
+            2 => b"_Float16",
+            4 => b"float",
+            8 => b"double",
+            _ => b"long double",
+        })
+    }
+
     /// Reads a member; a place that BTF cannot express is an error.
-    pub fn member(&self, offset: u32, a: &Attributes<'d>, in_union: bool) -> Result<Member<'d>> {
-        let bytes = || a.member_location.unwrap_or(0).wrapping_mul(8);
-        let bits = a.data_bit_offset.unwrap_or_else(bytes);
-        let old_style = (a.bit_size != 0 && a.data_bit_offset.is_none())
-            .then(|| (a.byte_size.unwrap_or(0), a.bit_offset));
-        if a.bit_size > 255 {
-            return self.error(offset, format!("a bitfield of {} bits", a.bit_size));
+    pub fn member(&self, offset: u32, a: &Attributes<'d>, in_union: bool) -> Result<Member> {
+        let bytes = || a.member_location().unwrap_or(0).wrapping_mul(8);
+        let bits = a.data_bit_offset().unwrap_or_else(bytes);
+        let old_style = (a.bit_size() != 0 && a.data_bit_offset().is_none())
+            .then(|| (a.byte_size().unwrap_or(0), a.bit_offset()));
+        if a.bit_size() > 255 {
+            return self.error(offset, format!("a bitfield of {} bits", a.bit_size()));
         }
         if in_union && bits as u32 != 0 && old_style.is_none() {
             return self.error(offset, "a union member that is not at offset 0");
         }
-        Ok(Member { name: a.text(), ty: a.ty, bits, bit_size: a.bit_size, old_style })
+        Ok(Member { name: a.text(), ty: a.ty(), bits, bit_size: a.bit_size(), old_style })
     }
 
-    pub fn composite(&mut self, head: &Head<'d>, members: &[Member<'d>]) -> Result<()> {
+    pub fn composite(&mut self, head: &Head, members: &[Member]) -> Result<()> {
         let &Head { at, kind, name, size, .. } = head;
         if head.declaration {
             self.named(at, name, "forward declaration")?;
@@ -248,7 +260,7 @@ impl<'d> Emitter<'_, 'd> {
         let id = self.last_id();
         for (index, m) in members.iter().enumerate() {
             if m.needs_kflag() && (m.bit_size == 0 || m.bits > 0xff_ffff) {
-                let name = String::from_utf8_lossy(m.name.bytes());
+                let name = String::from_utf8_lossy(self.texts.get(m.name.0));
                 let what = format!(
                     "member {name} at bit {} with {} bits does not fit BTF",
                     m.bits, m.bit_size
@@ -261,15 +273,14 @@ impl<'d> Emitter<'_, 'd> {
                 let bitfield = Bitfield { die, id, index, storage, bit_offset, bits, bit_size };
                 self.pending.bitfields.push(bitfield);
             }
-            let name = self.cu.names.intern(m.name);
-            self.cu.types.word(name);
+            self.cu.types.word(m.name.0);
             self.cu.types.word(m.ty);
             self.cu.types.word(m.bits as u32 | (m.bit_size as u32) << 24);
         }
         Ok(())
     }
 
-    pub fn enumeration(&mut self, head: &Head<'d>, values: &[(Text<'d>, u64)]) -> Result<()> {
+    pub fn enumeration(&mut self, head: &Head, values: &[(Text, u64)]) -> Result<()> {
         let &Head { at, name, ty, .. } = head;
         let size = if head.size == 0 { 4 } else { head.size };
         if !matches!(size, 1 | 2 | 4 | 8) {
@@ -293,8 +304,7 @@ impl<'d> Emitter<'_, 'd> {
             self.pending.wide_enums.push((self.last_id(), ty));
         }
         for &(name, value) in values {
-            let name = self.cu.names.intern(name);
-            self.cu.types.word(name);
+            self.cu.types.word(name.0);
             self.cu.types.word(value as u32);
             if wide {
                 self.cu.types.word((value >> 32) as u32);
@@ -302,14 +312,4 @@ impl<'d> Emitter<'_, 'd> {
         }
         Ok(())
     }
-}
-
-/// `double` of `complex double`; clang calls them all `complex`.
-fn part_of_complex(name: Text<'_>, bytes: u32) -> Text<'_> {
-    Text::new(name.bytes().strip_prefix(b"complex ").unwrap_or(match bytes {
-        2 => b"_Float16",
-        4 => b"float",
-        8 => b"double",
-        _ => b"long double",
-    }))
 }

@@ -80,6 +80,7 @@ impl<'d> Group<'d> {
 
 fn read<'d>(unit: &Unit<'d>, start: usize, visit: &mut impl FnMut(Entry<'d>)) -> gimli::Result<()> {
     let mut cursor = unit.entries();
+    let mut a = Attributes::default();
     while !cursor.is_empty() {
         let offset = cursor.position();
         let code = cursor.uleb()?;
@@ -89,44 +90,47 @@ fn read<'d>(unit: &Unit<'d>, start: usize, visit: &mut impl FnMut(Entry<'d>)) ->
         let plan = unit.abbreviations.get(code)?;
         let mut passing = cursor;
         Attributes::skip(unit, plan, &mut passing)?;
-        let a = Attributes::read(unit, plan, &mut cursor, start)?;
+        a.read(unit, plan, &mut cursor, start)?;
         if passing.position() != cursor.position() {
             return Err(gimli::Error::OffsetOutOfBounds(offset as u64));
         }
         let (tag, has_children) = (plan.tag, plan.has_children);
-        visit(Entry { offset, tag, has_children, attributes: list(&a, start) });
+        visit(Entry { offset, tag, has_children, attributes: list(unit, &a, start) });
     }
     Ok(())
 }
 
-fn list<'d>(a: &Attributes<'d>, start: usize) -> Vec<(DwAt, Value<'d>)> {
+fn list<'d>(unit: &Unit<'d>, a: &Attributes<'d>, start: usize) -> Vec<(DwAt, Value<'d>)> {
     let number = |n: u64| (n != 0).then_some(Value::Number(n));
     let reference = |r: u32| (r != 0).then_some(Value::Reference(start + r as usize));
-    let text = |t: Text<'d>| Value::Text(t.bytes());
+    let text = |t: Text| Value::Text(unit.texts().get(t.0));
     let flag = |is_set: bool| is_set.then_some(Value::Present);
     let location = |l: Location<'d>| match l {
         Location::Expression(bytes) => Value::Expression(bytes),
         Location::List(at) | Location::ListIndex(at) => Value::List(at),
     };
     let all = [
-        (dw::DW_AT_location, a.location.map(location)),
-        (dw::DW_AT_name, a.name.map(text)),
-        (dw::DW_AT_byte_size, a.byte_size.map(Value::Number)),
-        (dw::DW_AT_bit_offset, number(a.bit_offset)),
-        (dw::DW_AT_bit_size, number(a.bit_size)),
-        (dw::DW_AT_const_value, a.const_text.map(text).or(number(a.const_value))),
-        (dw::DW_AT_upper_bound, a.upper_bound.map(|n| n.map_or(Value::NotConstant, Value::Number))),
-        (dw::DW_AT_abstract_origin, reference(a.origin)),
-        (dw::DW_AT_artificial, flag(a.artificial)),
-        (dw::DW_AT_count, a.count.map(Value::Number)),
-        (dw::DW_AT_data_member_location, a.member_location.map(Value::Number)),
-        (dw::DW_AT_declaration, flag(a.declaration)),
-        (dw::DW_AT_encoding, number(a.encoding)),
-        (dw::DW_AT_external, flag(a.external)),
-        (dw::DW_AT_specification, a.specification.and_then(reference)),
-        (dw::DW_AT_type, reference(a.ty)),
-        (dw::DW_AT_data_bit_offset, a.data_bit_offset.map(Value::Number)),
-        (GNU_ANNOTATION, reference(a.annotation)),
+        (dw::DW_AT_location, a.location().map(location)),
+        (dw::DW_AT_name, a.name().map(text)),
+        (dw::DW_AT_byte_size, a.byte_size().map(Value::Number)),
+        (dw::DW_AT_bit_offset, number(a.bit_offset())),
+        (dw::DW_AT_bit_size, number(a.bit_size())),
+        (dw::DW_AT_const_value, a.const_text().map(text).or(number(a.const_value()))),
+        (
+            dw::DW_AT_upper_bound,
+            a.upper_bound().map(|n| n.map_or(Value::NotConstant, Value::Number)),
+        ),
+        (dw::DW_AT_abstract_origin, reference(a.origin())),
+        (dw::DW_AT_artificial, flag(a.artificial())),
+        (dw::DW_AT_count, a.count().map(Value::Number)),
+        (dw::DW_AT_data_member_location, a.member_location().map(Value::Number)),
+        (dw::DW_AT_declaration, flag(a.declaration())),
+        (dw::DW_AT_encoding, number(a.encoding())),
+        (dw::DW_AT_external, flag(a.external())),
+        (dw::DW_AT_specification, a.specification().and_then(reference)),
+        (dw::DW_AT_type, reference(a.ty())),
+        (dw::DW_AT_data_bit_offset, a.data_bit_offset().map(Value::Number)),
+        (GNU_ANNOTATION, reference(a.annotation())),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -22,7 +22,7 @@ mod resolve;
 mod unit;
 mod walk;
 
-pub use cu::{Cu, DeclTag, FILE_INT, Function, Param, Substitute, Variable};
+pub use cu::{Cu, DeclTag, FILE_INT, Function, Param, Substitute, Texts, Variable};
 pub use entries::{Entry, Value};
 pub use unit::{Debug, Group, LoadError, language};
 pub use walk::read;

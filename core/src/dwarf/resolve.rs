@@ -13,41 +13,41 @@ use crate::target::Target;
 
 /// What the pass over the DIEs leaves to be done when all offsets are known.
 #[derive(Default)]
-pub(super) struct Pending<'d> {
-    pub functions: Vec<RawFunction<'d>>,
+pub(super) struct Pending {
+    pub functions: Vec<RawFunction>,
     /// Indexes of functions in the order in which their DIEs were complete.
     pub completed: Vec<usize>,
-    pub variables: Vec<RawVariable<'d>>,
+    pub variables: Vec<RawVariable>,
     /// Names of declared composites by offset, for definitions that only refer to them.
-    pub declared: Vec<(u32, Text<'d>)>,
+    pub declared: Vec<(u32, Text)>,
     /// Tags of types: id, text, component.
-    pub type_tags: Vec<(u32, Text<'d>, i32)>,
+    pub type_tags: Vec<(u32, Text, i32)>,
     pub bitfields: Vec<Bitfield>,
     /// ENUM64s and the type that tells their sign.
     pub wide_enums: Vec<(u32, u32)>,
     /// In ascending order of offsets and slots.
     pub atomics: Vec<Atomic>,
-    params: Vec<RawParam<'d>>,
+    params: Vec<RawParam>,
 }
 
 /// A function as its DIE tells it.
-pub(super) struct RawFunction<'d> {
+pub(super) struct RawFunction {
     offset: u32,
-    name: Option<Text<'d>>,
+    name: Option<Text>,
     declaration: bool,
     origin: u32,
     specification: u32,
     ty: u32,
     pub variadic: bool,
-    pub tags: Vec<(Text<'d>, i32)>,
+    pub tags: Vec<(Text, i32)>,
     /// Its parameters lie between these in the list of all; those of nested functions as well.
     params: std::ops::Range<usize>,
 }
 
-struct RawParam<'d> {
+struct RawParam {
     function: usize,
     offset: u32,
-    name: Option<Text<'d>>,
+    name: Option<Text>,
     /// A DIE offset, then a type id.
     ty: u32,
     origin: u32,
@@ -55,14 +55,14 @@ struct RawParam<'d> {
 }
 
 /// A variable that has an address, or that such a one may complete.
-pub(super) struct RawVariable<'d> {
+pub(super) struct RawVariable {
     offset: u32,
-    name: Option<Text<'d>>,
+    name: Option<Text>,
     ty: u32,
     external: bool,
     specification: Option<u32>,
     address: Option<u64>,
-    pub tags: Vec<Text<'d>>,
+    pub tags: Vec<Text>,
 }
 
 /// A bitfield of DWARF 2 or 3: its place counts from the high end of a storage unit.
@@ -78,15 +78,15 @@ pub(super) struct Bitfield {
     pub bit_size: u64,
 }
 
-impl<'d> Pending<'d> {
-    pub fn function(&mut self, offset: u32, a: &Attributes<'d>) -> usize {
+impl Pending {
+    pub fn function(&mut self, offset: u32, a: &Attributes<'_>) -> usize {
         self.functions.push(RawFunction {
             offset,
-            name: a.name,
-            declaration: a.declaration,
-            origin: a.origin,
-            specification: a.specification.unwrap_or(0),
-            ty: a.ty,
+            name: a.name(),
+            declaration: a.declaration(),
+            origin: a.origin(),
+            specification: a.specification().unwrap_or(0),
+            ty: a.ty(),
             variadic: false,
             tags: Vec::new(),
             params: self.params.len()..self.params.len(),
@@ -94,8 +94,8 @@ impl<'d> Pending<'d> {
         self.functions.len() - 1
     }
 
-    pub fn param(&mut self, function: usize, offset: u32, a: &Attributes<'d>, unexpected: bool) {
-        let (name, ty, origin) = (a.name, a.ty, a.origin);
+    pub fn param(&mut self, function: usize, offset: u32, a: &Attributes<'_>, unexpected: bool) {
+        let (name, ty, origin) = (a.name(), a.ty(), a.origin());
         self.params.push(RawParam { function, offset, name, ty, origin, unexpected });
         self.functions[function].params.end = self.params.len();
     }
@@ -103,18 +103,18 @@ impl<'d> Pending<'d> {
     pub fn variable(
         &mut self,
         offset: u32,
-        a: &Attributes<'d>,
+        a: &Attributes<'_>,
         address: Option<u64>,
     ) -> Option<usize> {
-        if address.is_none() && !a.declaration {
+        if address.is_none() && !a.declaration() {
             return None;
         }
         self.variables.push(RawVariable {
             offset,
-            name: a.name,
-            ty: a.ty,
-            external: a.external,
-            specification: a.specification,
+            name: a.name(),
+            ty: a.ty(),
+            external: a.external(),
+            specification: a.specification(),
             address,
             tags: Vec::new(),
         });
@@ -126,7 +126,7 @@ impl<'d> Pending<'d> {
 pub(super) fn finish<'d>(
     mut cu: Cu<'d>,
     mut offsets: OffsetMap,
-    mut pending: Pending<'d>,
+    mut pending: Pending,
     known: Known<'_>,
     target: Target,
 ) -> Result<Cu<'d>> {
@@ -165,15 +165,12 @@ pub(super) fn finish<'d>(
         place(&mut cu, bitfield, target)?;
     }
     cu.lost_references = lost;
-    cu.type_names = cu.names.len();
     pending.type_tags.sort_by_key(|&(id, ..)| id);
     for &(target, text, component) in &pending.type_tags {
-        let value = cu.names.intern(text);
-        cu.tags.push(DeclTag { value, target, component });
+        cu.tags.push(DeclTag { value: text.0, target, component });
     }
     functions(&mut cu, &mut pending, known, target);
     variables(&mut cu, &pending, target);
-    cu.strings = cu.names.strings();
     Ok(cu)
 }
 
@@ -212,7 +209,7 @@ fn note_atomics(cu: &mut Cu<'_>, offsets: &OffsetMap, atomics: &[Atomic]) {
         for member in ty.elements() {
             if let Ok(i) = atomics.binary_search_by_key(&member[1], |a| a.offset) {
                 of_members[i] = true;
-                let (owner, member) = (cu.names.get(ty.name()), cu.names.get(member[0]));
+                let (owner, member) = (cu.texts.get(ty.name()), cu.texts.get(member[0]));
                 cu.substitutes.push(Substitute::AtomicMember { owner, member });
             }
         }
@@ -220,7 +217,7 @@ fn note_atomics(cu: &mut Cu<'_>, offsets: &OffsetMap, atomics: &[Atomic]) {
     for (atomic, _) in atomics.iter().zip(of_members).filter(|(_, of_member)| !of_member) {
         let name = match offsets.id(atomic.slot) {
             0 => b"",
-            id => cu.names.get(cu.types.get(id as usize - 1).name()),
+            id => cu.texts.get(cu.types.get(id as usize - 1).name()),
         };
         cu.substitutes.push(Substitute::Atomic(name));
     }
@@ -247,9 +244,9 @@ fn place(cu: &mut Cu<'_>, b: &Bitfield, target: Target) -> Result<()> {
     Ok(())
 }
 
-fn functions<'d>(cu: &mut Cu<'d>, pending: &mut Pending<'d>, known: Known<'_>, target: Target) {
+fn functions(cu: &mut Cu<'_>, pending: &mut Pending, known: Known<'_>, target: Target) {
     let Pending { functions, params, completed, .. } = pending;
-    let find = |functions: &[RawFunction<'d>], offset: u32| {
+    let find = |functions: &[RawFunction], offset: u32| {
         functions.binary_search_by_key(&offset, |f| f.offset).ok()
     };
     // What a concrete instance leaves out it takes from its abstract one, and what it knows of
@@ -291,26 +288,21 @@ fn functions<'d>(cu: &mut Cu<'d>, pending: &mut Pending<'d>, known: Known<'_>, t
         if own().any(|p| p.name.is_none()) {
             continue;
         }
-        let Some(symbol) = known(name.bytes()) else { continue };
+        let Some(symbol) = known(cu.texts.get(name.0)) else { continue };
         let types = &cu.types;
         let unexpected_reg =
             own().any(|p| p.unexpected) && !own().any(|p| layout::is_struct(types, p.ty));
         let uncertain_location = own().count() >= target.register_params as usize
             && own().skip(target.register_params as usize).any(|p| packing.is_packed_struct(p.ty));
-        let mut list: Vec<Param> = own()
-            .map(|p| Param { name: cu.names.intern(p.name.unwrap_or_default()), ty: p.ty })
-            .collect();
+        let mut list: Vec<Param> =
+            own().map(|p| Param { name: p.name.unwrap_or_default().0, ty: p.ty }).collect();
         if f.variadic {
             list.push(Param { name: 0, ty: 0 });
         }
         let tags = f
             .tags
             .iter()
-            .map(|&(text, component)| DeclTag {
-                value: cu.names.intern(text),
-                target: 0,
-                component,
-            })
+            .map(|&(text, component)| DeclTag { value: text.0, target: 0, component })
             .collect();
         cu.functions.push(Function {
             symbol,
@@ -323,7 +315,7 @@ fn functions<'d>(cu: &mut Cu<'d>, pending: &mut Pending<'d>, known: Known<'_>, t
     }
 }
 
-fn variables<'d>(cu: &mut Cu<'d>, pending: &Pending<'d>, target: Target) {
+fn variables(cu: &mut Cu<'_>, pending: &Pending, target: Target) {
     for variable in &pending.variables {
         let Some(address) = variable.address else { continue };
         // Name, type and linkage may stand at the declaration that this one completes.
@@ -331,14 +323,14 @@ fn variables<'d>(cu: &mut Cu<'d>, pending: &Pending<'d>, target: Target) {
             .specification
             .and_then(|s| pending.variables.binary_search_by_key(&s, |v| v.offset).ok())
             .map_or(variable, |i| &pending.variables[i]);
-        let Some(name) = told.name.map(Text::bytes) else { continue };
+        let Some(name) = told.name.map(|name| cu.texts.get(name.0)) else { continue };
         cu.variables.push(Variable {
             name,
             ty: told.ty,
             external: told.external,
             address,
             size: layout::size_of(&cu.types, told.ty, target.pointer_size),
-            tags: variable.tags.iter().map(|text| text.bytes()).collect(),
+            tags: variable.tags.iter().map(|text| cu.texts.get(text.0)).collect(),
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::abbreviations::{Field, Sizes, Step, Table, Tables};
 use super::bytes::Cursor;
-use super::cu::Text;
+use super::cu::{Text, Texts};
 use super::{DwarfError, Result};
 use crate::btf::{Endian, strings};
 use crate::elf::{self, Image, Symbols};
@@ -18,8 +18,6 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// Where all strings are shorter than twice this, it does no harm that names may share their ends.
 const LONG_NAME: usize = 4096;
-/// Longer names are refused. (Definitions of macros stand among them, and may be long.)
-const MAX_NAME: usize = 64 << 10;
 
 /// gimli's reader over our buffers.
 pub(super) type Slice<'d> = EndianSlice<'d, RunTimeEndian>;
@@ -79,13 +77,11 @@ pub(super) struct Unit<'d> {
 #[derive(Clone, Copy, Debug)]
 struct Sections<'d> {
     info: &'d [u8],
-    str: &'d [u8],
-    line_str: &'d [u8],
+    texts: Texts<'d>,
     str_offsets: DebugStrOffsets<Slice<'d>>,
     addr: DebugAddr<Slice<'d>>,
     locations: LocationLists<Slice<'d>>,
     list_entries: &'d AtomicI64,
-    long_names: bool,
     endian: RunTimeEndian,
 }
 
@@ -155,10 +151,13 @@ impl Debug {
     pub fn groups(&self, excluded: &[DwLang]) -> Result<Vec<Group<'_>>> {
         let endian = self.endian();
         let slice = |bytes| EndianSlice::new(bytes, endian);
+        let texts = Texts::new(&self.str, &self.line_str, &self.info, self.long_names);
+        let texts = texts.ok_or_else(|| {
+            DwarfError::die(0, "debug sections of 4 GiB or more, which are not read")
+        })?;
         let sections = Sections {
             info: &self.info,
-            str: &self.str,
-            line_str: &self.line_str,
+            texts,
             str_offsets: DebugStrOffsets::from(slice(&self.str_offsets)),
             addr: DebugAddr::from(slice(&self.addr)),
             locations: LocationLists::new(
@@ -166,7 +165,6 @@ impl Debug {
                 DebugLocLists::from(slice(&self.loclists)),
             ),
             list_entries: &self.list_entries,
-            long_names: self.long_names,
             endian,
         };
         let mut tables = Tables::new(&self.abbrev);
@@ -325,7 +323,8 @@ impl<'d> Unit<'d> {
             }
         }
         if let Some((_, raw)) = values.iter().find(|(field, _)| *field == Field::Name) {
-            unit.name = unit.string(raw)?.unwrap_or_default().bytes();
+            let name = unit.string(raw)?.unwrap_or_default();
+            unit.name = unit.texts().get(name.0);
         }
         Ok(Some(unit))
     }
@@ -367,7 +366,10 @@ impl<'d> Unit<'d> {
         let big_endian = self.big_endian();
         let mut raw = Raw { form: step.form, number: 0, bytes: &[] };
         match step.form {
-            dw::DW_FORM_string => raw.bytes = cursor.text()?,
+            dw::DW_FORM_string => {
+                raw.number = cursor.position() as u64;
+                raw.bytes = cursor.text()?;
+            }
             dw::DW_FORM_udata
             | dw::DW_FORM_ref_udata
             | dw::DW_FORM_strx
@@ -409,22 +411,18 @@ impl<'d> Unit<'d> {
         self.sections.endian == RunTimeEndian::Big
     }
 
+    /// The strings of the file.
+    pub fn texts(&self) -> Texts<'d> {
+        self.sections.texts
+    }
+
     /// The text of a string attribute; `None` where the form is none of a string.
-    pub fn string(&self, raw: &Raw<'d>) -> gimli::Result<Option<Text<'d>>> {
+    pub fn string(&self, raw: &Raw<'d>) -> gimli::Result<Option<Text>> {
         let s = &self.sections;
-        let within = |section: &'d [u8], offset: u64| {
-            let tail = usize::try_from(offset).ok().and_then(|o| section.get(o..));
-            let mut tail = tail.filter(|tail| !tail.is_empty());
-            if s.long_names {
-                let ends = |tail: &&[u8]| memchr::memchr(0, &tail[..tail.len().min(MAX_NAME)]);
-                tail = tail.filter(|tail| ends(tail).is_some());
-            }
-            tail.map(Text::new).ok_or(gimli::Error::OffsetOutOfBounds(offset))
-        };
-        Ok(Some(match raw.form {
-            dw::DW_FORM_strp => within(s.str, raw.number)?,
-            dw::DW_FORM_line_strp => within(s.line_str, raw.number)?,
-            dw::DW_FORM_string => Text::new(raw.bytes),
+        let (text, offset) = match raw.form {
+            dw::DW_FORM_strp => (s.texts.in_str(raw.number), raw.number),
+            dw::DW_FORM_line_strp => (s.texts.in_line_str(raw.number), raw.number),
+            dw::DW_FORM_string => (s.texts.in_info(raw.number), raw.number),
             dw::DW_FORM_strx
             | dw::DW_FORM_strx1
             | dw::DW_FORM_strx2
@@ -434,10 +432,11 @@ impl<'d> Unit<'d> {
                 let index = DebugStrOffsetsIndex(raw.number as usize);
                 let base = self.str_offsets_base;
                 let offset = s.str_offsets.get_str_offset(self.encoding.format, base, index)?;
-                within(s.str, offset.0 as u64)?
+                (s.texts.in_str(offset.0 as u64), offset.0 as u64)
             }
             _ => return Ok(None),
-        }))
+        };
+        text.map(Some).ok_or(gimli::Error::OffsetOutOfBounds(offset))
     }
 
     /// The location that an attribute gives, if its form is one of a location.

@@ -8,7 +8,7 @@ use super::Known;
 use super::abbreviations::Plan;
 use super::annotations;
 use super::attributes::{self, Attributes};
-use super::cu::{Cu, Names, Text};
+use super::cu::{Cu, Text};
 use super::emit::{Emitter, Head, IS_ID, Member, Place};
 use super::offsets::OffsetMap;
 use super::resolve::{self, Pending};
@@ -26,17 +26,17 @@ const LLVM_ANNOTATION: DwTag = DwTag(0x6000);
 const MAX_DIMENSIONS: usize = 64;
 
 /// A DIE whose children are being read. Indexes say where its children begin in the walk's lists.
-enum Open<'d> {
+enum Open {
     Scope { top_level: bool },
-    Composite { head: Head<'d>, members: usize, count: i32, tags: usize, annotation: u32 },
-    Enum { head: Head<'d>, values: usize },
+    Composite { head: Head, members: usize, count: i32, tags: usize, annotation: u32 },
+    Enum { head: Head, values: usize },
     Array { at: Place, ty: u32, dimensions: usize, nelems: u32 },
     Proto { at: Place, ty: u32, params: usize, variadic: bool },
     Function { index: usize, params: u32, annotation: u32 },
     Block,
     Inlined,
     Pointer { at: Place, ty: u32, tags: usize, annotation: u32 },
-    Typedef { at: Place, name: Text<'d>, ty: u32, tags: usize },
+    Typedef { at: Place, name: Text, ty: u32, tags: usize },
     Tagged(TagOn),
     Skip,
 }
@@ -81,6 +81,7 @@ fn read_units<'d>(
             format!("{} bytes of units that refer to each other, expected below 2 GiB", group.len);
         return Err(DwarfError::die(group.start, what));
     }
+    let texts = group.units.first().map(Unit::texts).unwrap_or_default();
     let mut walk = Walk {
         group,
         target,
@@ -89,8 +90,8 @@ fn read_units<'d>(
             features,
             start: group.start,
             offsets: OffsetMap::new(group.len),
-            // A CU of the kernel has a name per 40 bytes or so of DWARF.
-            cu: Cu { names: Names::with_capacity(group.len / 40), ..Cu::default() },
+            texts,
+            cu: Cu { texts, ..Cu::default() },
             pending: Pending::default(),
         },
         stack: Vec::new(),
@@ -136,14 +137,14 @@ struct Walk<'a, 'd> {
     /// Rust lays members out in another order than they are written in; BTF wants them ascending.
     sorts_members: bool,
     out: Emitter<'a, 'd>,
-    stack: Vec<Open<'d>>,
+    stack: Vec<Open>,
     // Children of the DIEs on the stack, those of the innermost last.
-    members: Vec<Member<'d>>,
-    values: Vec<(Text<'d>, u64)>,
-    params: Vec<(Text<'d>, u32)>,
+    members: Vec<Member>,
+    values: Vec<(Text, u64)>,
+    params: Vec<(Text, u32)>,
     type_tags: Vec<u32>,
     /// Texts of tags on composites and typedefs, with their components.
-    composite_tags: Vec<(Text<'d>, i32)>,
+    composite_tags: Vec<(Text, i32)>,
 }
 
 impl<'d> Walk<'_, 'd> {
@@ -151,6 +152,7 @@ impl<'d> Walk<'_, 'd> {
         let start = self.out.start;
         self.sorts_members = unit.language == Some(dw::DW_LANG_Rust);
         let mut cursor = unit.entries();
+        let mut a = Attributes::default();
         self.stack.clear();
         while !cursor.is_empty() {
             let offset = (cursor.position() - start) as u32;
@@ -166,7 +168,7 @@ impl<'d> Walk<'_, 'd> {
                 Attributes::skip(unit, plan, &mut cursor)?;
                 open
             } else {
-                let a = Attributes::read(unit, plan, &mut cursor, start)?;
+                a.read(unit, plan, &mut cursor, start)?;
                 self.open(unit, offset, plan.tag, &a)?
             };
             if plan.has_children {
@@ -188,7 +190,7 @@ impl<'d> Walk<'_, 'd> {
     /// What a DIE is whose attributes do not matter where it stands: more than half of all, most
     /// of them in bodies of functions.
     #[inline]
-    fn open_unread(&self, plan: &Plan) -> Option<Open<'d>> {
+    fn open_unread(&self, plan: &Plan) -> Option<Open> {
         match self.stack.last() {
             None => Some(Open::Scope { top_level: true }),
             Some(Open::Skip) => Some(Open::Skip),
@@ -219,7 +221,7 @@ impl<'d> Walk<'_, 'd> {
         offset: u32,
         tag: DwTag,
         a: &Attributes<'d>,
-    ) -> Walked<Open<'d>> {
+    ) -> Walked<Open> {
         let Some(parent) = self.stack.last_mut() else { return Ok(Open::Skip) };
         Ok(match (parent, tag) {
             (Open::Composite { count, head, .. }, dw::DW_TAG_member | dw::DW_TAG_inheritance) => {
@@ -228,7 +230,7 @@ impl<'d> Walk<'_, 'd> {
                 if tag == dw::DW_TAG_member {
                     let in_union = head.kind == Kind::Union;
                     self.members.push(self.out.member(offset, a, in_union)?);
-                    self.annotations(TagOn::Composite(component), a.annotation)?;
+                    self.annotations(TagOn::Composite(component), a.annotation())?;
                 }
                 Open::Tagged(TagOn::Composite(component))
             }
@@ -236,12 +238,12 @@ impl<'d> Walk<'_, 'd> {
                 self.annotation(TagOn::Composite(-1), a)
             }
             (Open::Enum { .. }, dw::DW_TAG_enumerator) => {
-                self.values.push((a.text(), a.const_value));
+                self.values.push((a.text(), a.const_value()));
                 Open::Skip
             }
             (Open::Array { dimensions, nelems, .. }, dw::DW_TAG_subrange_type) => {
                 if *dimensions < MAX_DIMENSIONS {
-                    let count = match (a.upper_bound, a.count) {
+                    let count = match (a.upper_bound(), a.count()) {
                         (Some(Some(bound)), _) => bound.wrapping_add(1) as u32,
                         (None, Some(count)) => count as u32,
                         _ => 0,
@@ -252,7 +254,7 @@ impl<'d> Walk<'_, 'd> {
                 Open::Skip
             }
             (Open::Proto { .. }, dw::DW_TAG_formal_parameter) => {
-                self.params.push((a.text(), a.ty));
+                self.params.push((a.text(), a.ty()));
                 Open::Skip
             }
             (Open::Proto { variadic, .. }, dw::DW_TAG_unspecified_parameters) => {
@@ -262,7 +264,7 @@ impl<'d> Walk<'_, 'd> {
             (Open::Function { index, params, .. }, dw::DW_TAG_formal_parameter) => {
                 let (index, position) = (*index, *params);
                 *params += 1;
-                let unexpected = match (a.location, self.target.register(position)) {
+                let unexpected = match (a.location(), self.target.register(position)) {
                     (Some(location), Some(expected)) => {
                         attributes::in_unexpected_register(unit, location, expected)?
                     }
@@ -274,7 +276,7 @@ impl<'d> Walk<'_, 'd> {
                 }
                 self.out.pending.param(index, offset, a, unexpected);
                 let on = TagOn::Function(index, position as i32);
-                self.annotations(on, a.annotation)?;
+                self.annotations(on, a.annotation())?;
                 Open::Tagged(on)
             }
             (Open::Function { index, .. }, dw::DW_TAG_unspecified_parameters) => {
@@ -286,8 +288,8 @@ impl<'d> Walk<'_, 'd> {
                 self.annotation(on, a)
             }
             (Open::Pointer { .. }, LLVM_ANNOTATION) => {
-                if self.out.features.type_tag && a.text().bytes() == b"btf_type_tag" {
-                    let tag = self.out.type_tag(a.const_text.unwrap_or_default());
+                if self.out.features.type_tag && self.out.texts.get(a.text().0) == b"btf_type_tag" {
+                    let tag = self.out.type_tag(a.const_text().unwrap_or_default());
                     self.type_tags.push(tag);
                 }
                 Open::Skip
@@ -320,10 +322,10 @@ impl<'d> Walk<'_, 'd> {
         tag: DwTag,
         a: &Attributes<'d>,
         top_level: bool,
-    ) -> Walked<Open<'d>> {
+    ) -> Walked<Open> {
         let qualifier = |kind, walk: &mut Self| {
             let at = walk.out.place(offset);
-            walk.out.reference(at, kind, a.ty);
+            walk.out.reference(at, kind, a.ty());
             Open::Skip
         };
         Ok(match tag {
@@ -334,7 +336,7 @@ impl<'d> Walk<'_, 'd> {
                     members: self.members.len(),
                     count: 0,
                     tags: self.composite_tags.len(),
-                    annotation: a.annotation,
+                    annotation: a.annotation(),
                 }
             }
             dw::DW_TAG_enumeration_type => {
@@ -342,20 +344,20 @@ impl<'d> Walk<'_, 'd> {
                 Open::Enum { head, values: self.values.len() }
             }
             dw::DW_TAG_array_type => {
-                Open::Array { at: self.out.place(offset), ty: a.ty, dimensions: 0, nelems: 1 }
+                Open::Array { at: self.out.place(offset), ty: a.ty(), dimensions: 0, nelems: 1 }
             }
             dw::DW_TAG_subroutine_type => {
                 let (at, params) = (self.out.place(offset), self.params.len());
-                Open::Proto { at, ty: a.ty, params, variadic: false }
+                Open::Proto { at, ty: a.ty(), params, variadic: false }
             }
             dw::DW_TAG_pointer_type => {
                 let (at, tags) = (self.out.place(offset), self.type_tags.len());
-                Open::Pointer { at, ty: a.ty, tags, annotation: a.annotation }
+                Open::Pointer { at, ty: a.ty(), tags, annotation: a.annotation() }
             }
             dw::DW_TAG_typedef => Open::Typedef {
                 at: self.out.place(offset),
                 name: self.type_name(a),
-                ty: a.ty,
+                ty: a.ty(),
                 tags: self.composite_tags.len(),
             },
             dw::DW_TAG_base_type => {
@@ -373,11 +375,11 @@ impl<'d> Walk<'_, 'd> {
             }
             dw::DW_TAG_subprogram => {
                 let index = self.out.pending.function(offset, a);
-                Open::Function { index, params: 0, annotation: a.annotation }
+                Open::Function { index, params: 0, annotation: a.annotation() }
             }
             dw::DW_TAG_variable => {
-                let address = match a.location {
-                    Some(location) if top_level && !a.declaration && !a.artificial => {
+                let address = match a.location() {
+                    Some(location) if top_level && !a.declaration() && !a.artificial() => {
                         attributes::address(unit, location)?
                     }
                     _ => None,
@@ -389,7 +391,7 @@ impl<'d> Walk<'_, 'd> {
             // No BTF for it: who refers to it refers to what it qualifies.
             dw::DW_TAG_atomic_type => {
                 let at = self.out.place(offset);
-                self.out.atomic(at, a.ty);
+                self.out.atomic(at, a.ty());
                 Open::Skip
             }
             dw::DW_TAG_reference_type
@@ -407,29 +409,29 @@ impl<'d> Walk<'_, 'd> {
         })
     }
 
-    fn head(&mut self, offset: u32, kind: Kind, a: &Attributes<'d>) -> Head<'d> {
+    fn head(&mut self, offset: u32, kind: Kind, a: &Attributes<'d>) -> Head {
         Head {
             at: self.out.place(offset),
             kind,
             name: self.type_name(a),
-            size: a.byte_size.unwrap_or(0) as u32,
-            ty: a.ty,
-            declaration: a.declaration,
+            size: a.byte_size().unwrap_or(0) as u32,
+            ty: a.ty(),
+            declaration: a.declaration(),
         }
     }
 
     /// The name of a type; a nameless definition has that of the declaration it completes.
-    fn type_name(&self, a: &Attributes<'d>) -> Text<'d> {
+    fn type_name(&self, a: &Attributes<'d>) -> Text {
         let declared = &self.out.pending.declared;
-        a.name.unwrap_or_else(|| {
-            a.specification
+        a.name().unwrap_or_else(|| {
+            a.specification()
                 .and_then(|s| declared.binary_search_by_key(&s, |d| d.0).ok())
                 .map_or(Text::default(), |i| declared[i].1)
         })
     }
 
     /// A DIE is complete: it becomes a type, if it is one.
-    fn close(&mut self, open: Open<'d>) -> Walked<()> {
+    fn close(&mut self, open: Open) -> Walked<()> {
         match open {
             Open::Composite { head, members, tags, annotation, .. } => {
                 self.annotations(TagOn::Composite(-1), annotation)?;
@@ -470,9 +472,9 @@ impl<'d> Walk<'_, 'd> {
     }
 
     /// A `btf_decl_tag`.
-    fn annotation(&mut self, on: TagOn, a: &Attributes<'d>) -> Open<'d> {
-        if self.out.features.decl_tag && a.text().bytes() == b"btf_decl_tag" {
-            let text = a.const_text.unwrap_or_default();
+    fn annotation(&mut self, on: TagOn, a: &Attributes<'d>) -> Open {
+        if self.out.features.decl_tag && self.out.texts.get(a.text().0) == b"btf_decl_tag" {
+            let text = a.const_text().unwrap_or_default();
             let pending = &mut self.out.pending;
             match on {
                 TagOn::Composite(component) => self.composite_tags.push((text, component)),
@@ -487,21 +489,27 @@ impl<'d> Walk<'_, 'd> {
     }
 
     /// The `btf_decl_tag`s of a chain, in its order.
+    #[inline]
     fn annotations(&mut self, on: TagOn, first: u32) -> Walked<()> {
-        for a in annotations::chain(self.group, first)? {
-            self.annotation(on, &a);
+        if first != 0 {
+            for a in annotations::chain(self.group, first)? {
+                self.annotation(on, &a);
+            }
         }
         Ok(())
     }
 
     /// The `btf_type_tag`s of a pointer's chain, which begins with the one nearest to the star.
     fn type_annotations(&mut self, first: u32) -> Walked<()> {
+        if first == 0 {
+            return Ok(());
+        }
         let begin = self.type_tags.len();
         for a in annotations::chain(self.group, first)? {
-            if a.text().bytes() != b"btf_type_tag" {
+            if self.out.texts.get(a.text().0) != b"btf_type_tag" {
                 break;
             }
-            let tag = self.out.type_tag(a.const_text.unwrap_or_default());
+            let tag = self.out.type_tag(a.const_text().unwrap_or_default());
             self.type_tags.push(tag);
         }
         self.type_tags[begin..].reverse();

@@ -112,6 +112,59 @@ fn symbol_and_type(image: &Image, info: &[u8]) -> (u32, u32) {
     }
 }
 
+/// Most entries of a table have the symbol and type of the one before, a section and a plain word:
+/// then all that is left to do is to add and to store.
+struct Runs {
+    /// Files of this kind have such entries: 64 bits, little endian, addends in the table.
+    usual: bool,
+    info: [u8; 8],
+    value: u64,
+    /// Bytes of the word, 0 before the first run.
+    size: usize,
+}
+
+impl Runs {
+    fn new(image: &Image, rela: bool) -> Runs {
+        let usual = rela && image.is_64 && image.endian == Endian::Little;
+        Runs { usual, info: [0; 8], value: 0, size: 0 }
+    }
+
+    /// The next entries may be like this one, which sets a word of `size` bytes.
+    fn begin(&mut self, entry: &[u8], value: u64, size: usize) {
+        if self.usual && matches!(size, 4 | 8) {
+            self.info.copy_from_slice(&entry[8..16]);
+            (self.value, self.size) = (value, size);
+        }
+    }
+
+    /// Whether the entry was like the last one, and is done.
+    #[inline]
+    fn apply(&self, entry: &[u8], bytes: &mut [u8]) -> bool {
+        let Some(&[offset, info, addend]) = entry.as_chunks::<8>().0.first_chunk::<3>() else {
+            return false;
+        };
+        if self.size == 0 || info != self.info {
+            return false;
+        }
+        let at = u64::from_le_bytes(offset) as usize;
+        let word = self.value.wrapping_add(u64::from_le_bytes(addend)).to_le_bytes();
+        let Some(rest) = bytes.get_mut(at..) else { return false };
+        if self.size == 4
+            && let Some(target) = rest.first_chunk_mut::<4>()
+        {
+            target.copy_from_slice(&word[..4]);
+            return true;
+        }
+        match rest.first_chunk_mut::<8>() {
+            Some(target) if self.size == 8 => {
+                *target = word;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Applies one table of relocations to the bytes of the section it targets.
 pub(super) fn apply(
     image: &Image,
@@ -123,7 +176,11 @@ pub(super) fn apply(
 ) -> Result<()> {
     let rela = table.kind == elf::SHT_RELA;
     let word = if image.is_64 { 8 } else { 4 };
+    let mut runs = Runs::new(image, rela);
     for entry in entries.chunks_exact(word * if rela { 3 } else { 2 }) {
+        if runs.apply(entry, bytes) {
+            continue;
+        }
         let offset = image.number(&entry[..word]);
         let (symbol, kind) = symbol_and_type(image, &entry[word..2 * word]);
         let malformed = |what: &str| {
@@ -152,6 +209,9 @@ pub(super) fn apply(
         let addend = |bytes: &[u8], size: usize| -> Result<u64> {
             if rela { Ok(image.number(&entry[2 * word..])) } else { read(bytes, size) }
         };
+        if let Op::Set(size) = op {
+            runs.begin(entry, value, size);
+        }
         let (size, result) = match op {
             Op::Ignore => continue,
             Op::Set(size) => (size, value.wrapping_add(addend(bytes, size)?)),

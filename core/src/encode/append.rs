@@ -9,8 +9,11 @@ use crate::btf::strings::Interner;
 use crate::btf::types::{Types, info, map_ids, map_names};
 use crate::btf::{Btf, Endian};
 use crate::dedup::Base;
-use crate::dwarf::{Cu, Function};
-use crate::identity::{Assigned, Identities, Identity, Key, Merge};
+use crate::dwarf::{Cu, Function, Texts};
+use crate::identity::{Assigned, Identities, Key, Merge, NameHashes};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::sync::Mutex;
 
 /// Kinds whose types BTF does not take without a name.
 fn needs_name(info: u32) -> bool {
@@ -20,22 +23,49 @@ fn needs_name(info: u32) -> bool {
     )
 }
 
-/// One CU, and the identities of its types.
+/// One CU, and the identities of its types; none where all types go to the exact engine.
 pub(super) struct Read<'d> {
-    pub cu: Cu<'d>,
-    /// And the hashes of its names; none where all types go to the exact engine.
-    identities: Option<(Identities, Vec<Identity>)>,
+    cu: Cu<'d>,
+    identities: Option<Identities>,
+}
+
+/// The hashes of names that CUs on their way share; each reader takes one set and gives it back.
+#[derive(Default)]
+pub(super) struct NameSets(Mutex<Vec<NameHashes>>);
+
+impl NameSets {
+    /// Works out the identities of a CU's types.
+    pub fn identify<'d>(&self, cu: Cu<'d>) -> Read<'d> {
+        let key = Key::of_process();
+        let free = self.0.lock().ok().and_then(|mut sets| sets.pop());
+        let mut names = free.unwrap_or_else(|| NameHashes::new(cu.texts.shared()));
+        let identities = Identities::of(&cu.types, key, |name| {
+            names.get(name, || key.text(cu.texts.tail(name)))
+        });
+        if let Ok(mut sets) = self.0.lock() {
+            sets.push(names);
+        }
+        Read { cu, identities: Some(identities) }
+    }
 }
 
 impl<'d> Read<'d> {
-    pub fn new(cu: Cu<'d>, identities: bool) -> Read<'d> {
-        let key = Key::of_process();
-        let identities = identities.then(|| {
-            let mut names = vec![Identity::NONE];
-            names.extend(cu.strings.iter().map(|(text, _)| key.text(text)));
-            (Identities::of(&cu.types, key, |name| names[name as usize]), names)
-        });
-        Read { cu, identities }
+    /// A CU without identities.
+    pub fn plain(cu: Cu<'d>) -> Read<'d> {
+        Read { cu, identities: None }
+    }
+}
+
+/// The string offsets of names, by their number.
+#[derive(Default)]
+struct Offsets(HashMap<u32, u32, FixedState>);
+
+impl Offsets {
+    fn offset(&mut self, strings: &mut Interner<'_>, texts: Texts<'_>, name: u32) -> u32 {
+        match name {
+            0 => 0,
+            name => *self.0.entry(name).or_insert_with(|| strings.intern(texts.get(name))),
+        }
     }
 }
 
@@ -44,6 +74,7 @@ pub(super) struct File<'base, 'd> {
     btf: Btf,
     base: Option<&'base Types>,
     strings: Interner<'base>,
+    names: Offsets,
     merge: Option<Merge<'base>>,
     /// CUs and the classes of their types.
     units: Vec<(Cu<'d>, Vec<u32>)>,
@@ -65,6 +96,7 @@ impl<'base, 'd> File<'base, 'd> {
             btf: Btf::empty(endian, base.map(Base::btf)),
             base: base.map(|base| &base.btf().types),
             strings: base.map_or_else(|| Interner::new(None), Base::interner),
+            names: Offsets::default(),
             merge,
             units: Vec::new(),
             int: None,
@@ -78,12 +110,13 @@ impl<'base, 'd> File<'base, 'd> {
     pub fn add(&mut self, read: Read<'d>) {
         let Read { cu, identities } = read;
         let mut classes = Vec::new();
-        if let (Some(merge), Some((identities, names))) = (&mut self.merge, identities) {
+        if let (Some(merge), Some(identities)) = (&mut self.merge, identities) {
             if cu.int != 0 && self.int.is_none() {
                 self.int = Some(cu.int);
                 merge.indexes_arrays(identities.own[cu.int as usize - 1]);
             }
-            classes = merge.add(&cu.types, &identities, |name| names[name as usize]);
+            let key = Key::of_process();
+            classes = merge.add(&cu.types, &identities, |name| key.text(cu.texts.tail(name)));
         }
         self.units.push((cu, classes));
     }
@@ -116,9 +149,6 @@ impl<'base, 'd> File<'base, 'd> {
         };
         let next = first + kept.len() as u32;
         let id = |local: u32| ids[local as usize];
-        let mut offsets = vec![u32::MAX; cu.strings.len() + 1];
-        offsets[0] = 0;
-
         let mut index_type = self.int;
         if index_type.is_none() && cu.int != 0 {
             self.int = Some(id(cu.int));
@@ -133,15 +163,7 @@ impl<'base, 'd> File<'base, 'd> {
         let index_type = index_type.unwrap_or(next);
         for &index in &kept {
             let words = cu.types.get_mut(index as usize);
-            let strings = &mut self.strings;
-            map_names(words, |name| {
-                let offset = &mut offsets[name as usize];
-                if *offset == u32::MAX {
-                    let (text, hash) = cu.strings[name as usize - 1];
-                    *offset = strings.intern_hashed(text, hash);
-                }
-                *offset
-            });
+            map_names(words, |name| self.names.offset(&mut self.strings, cu.texts, name));
             if words[0] == 0 && needs_name(words[1]) {
                 let what = "a base type, typedef, tag or forward declaration has an empty name";
                 return Err(EncodeError::Content(format!("{what}, which BTF demands")));
@@ -162,20 +184,7 @@ impl<'base, 'd> File<'base, 'd> {
             self.int = Some(next);
         }
 
-        // Names that the types did not use before come in their own order.
-        for (offset, &(text, hash)) in offsets[1..].iter_mut().zip(&cu.strings).skip(cu.type_names)
-        {
-            *offset = self.strings.intern_hashed(text, hash);
-        }
-        let strings = &mut self.strings;
-        let mut offset_of = |name: u32| {
-            let offset = &mut offsets[name as usize];
-            if *offset == u32::MAX {
-                let (text, hash) = cu.strings[name as usize - 1];
-                *offset = strings.intern_hashed(text, hash);
-            }
-            *offset
-        };
+        let mut offset_of = |name| self.names.offset(&mut self.strings, cu.texts, name);
         for tag in &cu.tags {
             let value = offset_of(tag.value);
             let (target, component) = (id(tag.target), tag.component as u32);

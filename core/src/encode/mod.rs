@@ -176,7 +176,7 @@ fn run(
         None => Some(Merge::new(None)),
         Some(base) => base.known_for(size).map(|known| Merge::new(Some(known))),
     };
-    let fast = merge.is_some();
+    let (fast, names) = (merge.is_some(), append::NameSets::default());
     let mut file = append::File::new(base, image.endian, merge);
     let pool = match threads {
         0 | 1 => None,
@@ -194,7 +194,8 @@ fn run(
         rest = after;
         let find = |name: &[u8]| known.find(name);
         let read = |group| {
-            dwarf::read(group, &find, target, features).map(|cu| append::Read::new(cu, fast))
+            let cu = dwarf::read(group, &find, target, features)?;
+            Ok::<_, DwarfError>(if fast { names.identify(cu) } else { append::Read::plain(cu) })
         };
         let cus = match &pool {
             None => batch.iter().map(read).collect::<Result<Vec<_>, _>>()?,

@@ -82,30 +82,43 @@ impl Key {
         })
     }
 
-    /// Of a text without NUL bytes.
+    /// Of a text without NUL bytes, or of what stands before the first NUL.
+    #[inline]
     pub fn text(&self, text: &[u8]) -> Identity {
+        const ONES: u64 = 0x0101_0101_0101_0101;
         let mut hash = Identity::START;
-        let mut chunks = text.chunks_exact(8);
-        for chunk in chunks.by_ref() {
-            hash = self.eight(hash, chunk);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let word = match rest.split_first_chunk::<8>() {
+                Some((&chunk, after)) => {
+                    rest = after;
+                    u64::from_le_bytes(chunk)
+                }
+                None => {
+                    let mut chunk = [0; 8];
+                    chunk[..rest.len()].copy_from_slice(rest);
+                    rest = &[];
+                    u64::from_le_bytes(chunk)
+                }
+            };
+            // The lowest bit of the first byte that is 0; bytes from there on count as 0.
+            let nul = word.wrapping_sub(ONES) & !word & (ONES << 7);
+            let below = (nul & nul.wrapping_neg()).wrapping_sub(1);
+            let word = word & (below >> if nul == 0 { 0 } else { 7 });
+            if word != 0 {
+                hash = self.names.words(hash, word as u32, (word >> 32) as u32);
+            }
+            if nul != 0 {
+                break;
+            }
         }
-        // Bytes that are not there are NULs, which a text has none of.
-        let rest = chunks.remainder();
-        if rest.is_empty() { hash } else { self.eight(hash, rest) }
+        hash
     }
 
     /// Of a text that equals no other, told by a number.
     pub(super) fn odd_text(&self, number: u32) -> Identity {
         // Zero bytes in front: no text has them.
         self.names.words(self.names.words(Identity::START, 0, 0), 0, number)
-    }
-
-    #[inline]
-    fn eight(&self, hash: Identity, chunk: &[u8]) -> Identity {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let word = u64::from_le_bytes(word);
-        self.names.words(hash, word as u32, (word >> 32) as u32)
     }
 }
 
@@ -172,6 +185,9 @@ mod tests {
             let mut other = text.to_vec();
             other[len] ^= 1;
             assert_ne!(key.text(text), key.text(&other));
+            // What stands after a NUL does not count.
+            other[len] = 0;
+            assert_eq!(key.text(&other), key.text(&text[..len]));
         }
     }
 }

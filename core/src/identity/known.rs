@@ -47,22 +47,23 @@ pub struct Known {
     pub(super) unusable: bool,
 }
 
-/// The hashes of names by their place, each computed once.
-pub(super) struct NameHashes {
+/// The hashes of names by a number, each computed once where the number is not too large.
+#[derive(Debug)]
+pub struct NameHashes {
     slots: Vec<u32>,
     hashes: Vec<Identity>,
 }
 
 impl NameHashes {
-    /// For places below `len`.
+    /// Remembers those with numbers below `len`.
     pub fn new(len: usize) -> NameHashes {
         NameHashes { slots: vec![0; len], hashes: vec![Identity::NONE] }
     }
 
-    /// The hash of the name at a place.
+    /// The hash of the name with this number.
     #[inline]
-    pub fn get(&mut self, place: u32, hash: impl FnOnce() -> Identity) -> Identity {
-        let slot = &mut self.slots[place as usize];
+    pub fn get(&mut self, name: u32, hash: impl FnOnce() -> Identity) -> Identity {
+        let Some(slot) = self.slots.get_mut(name as usize) else { return hash() };
         if *slot == 0 {
             *slot = self.hashes.len() as u32;
             self.hashes.push(hash());

@@ -48,6 +48,6 @@ mod merge;
 mod types;
 
 pub use hash::{Identity, Key};
-pub use known::Known;
+pub use known::{Known, NameHashes};
 pub use merge::{Assigned, Merge};
 pub use types::Identities;

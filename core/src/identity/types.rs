@@ -34,7 +34,8 @@ pub struct Identities {
     /// How deep references go, aggregates without a name are nested, and whether there is an array.
     shapes: Vec<Shape>,
     /// Some type leads back to itself without a struct, union or forward declaration with a name,
-    /// or is nested too deep, or is an enum without name and values.
+    /// or is nested too deep, or is an enum without name and values,
+    /// or a name is given and empty.
     pub(super) unusual: bool,
 }
 
@@ -272,7 +273,7 @@ impl Identities {
     /// The hash of a type; what it refers to has one.
     #[inline]
     fn content(
-        &self,
+        &mut self,
         ty: Type<'_>,
         level: &Level,
         name: &mut impl FnMut(u32) -> Identity,
@@ -284,7 +285,15 @@ impl Identities {
             FILE_INT => fixed.int,
             id => self.seen[id as usize - 1],
         };
-        let mut name = |offset: u32| if offset == 0 { Identity::NONE } else { name(offset) };
+        let mut empty = false;
+        let mut name = |offset: u32| match offset {
+            0 => Identity::NONE,
+            offset => {
+                let hash = name(offset);
+                empty |= hash == Identity::START;
+                hash
+            }
+        };
         let w = ty.0;
         let size_or_type = if kind.shape().refers { 0 } else { w[2] };
         let mut hash = head(level, [w[0], w[1], size_or_type], name(w[0]));
@@ -319,6 +328,7 @@ impl Identities {
             Kind::Int => hash = level.words(hash, w[3], 0),
             _ => hash = level.element(hash, Identity::NONE, 0, seen(w[2])),
         }
+        self.unusual |= empty;
         hash
     }
 }
