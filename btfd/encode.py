@@ -20,6 +20,7 @@ from btfd.engine import Base, Core, Encoded, Graph, Stamp, stamp_of
 from btfd.errors import Busy, Problem, Refused, Superseded, from_os
 from btfd.kbuild import EncoderOptions
 from btfd.resolver import Resolver, Settled
+from btfd.writers import being_written
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -104,6 +105,8 @@ def encode_file(
     except Busy as e:
         return Outcome(path, "busy", e.cause, e.hint)
     except Refused as e:
+        if detached is None and being_written(path):
+            return Outcome(path, "busy", "somebody is writing it")
         return _failed(path, e, before, lasting=e.lasting, explain=e.kind in ("elf", "dwarf"))
     except Problem as e:
         return _failed(path, e, before, lasting=True)

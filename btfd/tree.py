@@ -14,7 +14,6 @@ when it is first needed (0.1 s for 4 MB), not to find out that nothing is stale.
 """
 
 import enum
-import fcntl
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from btfd.errors import Problem, Refused
 from btfd.kbuild import EncoderOptions
 from btfd.store import BaseRecord, Record, Store
 from btfd.watch import SKIP, SKIP_PREFIX
+from btfd.writers import being_written
 
 #: Part of every options key: results of another encoder are not ours.
 ENCODER = "btfd-1"
@@ -395,25 +395,3 @@ class BuildTree:
 def _bare(name: str) -> str:
     """A module's name as the kernel knows it."""
     return os.path.basename(name).removesuffix(".ko").replace("-", "_")
-
-
-def being_written(path: str) -> bool:
-    """Whether somebody has the file open for writing, as far as a read lease can tell.
-
-    A lease is refused while there is a writer. It is given back at once; the process must ignore
-    SIGIO, which the kernel sends when a writer comes in between.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False  # not our file, or a file system without leases
-    finally:
-        os.close(fd)
-    return False

@@ -64,6 +64,7 @@ def test_a_module_that_is_half_written_for_a_while(tree: Tree, state: Path) -> N
             f.flush()
             time.sleep(0.5)
             assert path.read_bytes() == data[:half], "touched while somebody is writing it"
+            assert service.count("failed") == 0, "what is being written has not failed"
             f.write(data[half:])
         service.wait_right()
         path.write_bytes(data[:half])  # and a linker that died
