@@ -258,26 +258,30 @@ impl<'d> Attributes<'d> {
 /// Where a reference leads, as an offset in the group; 0 where it leaves the group.
 #[inline]
 fn reference(unit: &Unit<'_>, raw: &Raw<'_>, start: usize) -> u32 {
-    let from = match raw.form {
+    match raw.form {
         dw::DW_FORM_ref1
         | dw::DW_FORM_ref2
         | dw::DW_FORM_ref4
         | dw::DW_FORM_ref8
-        | dw::DW_FORM_ref_udata => unit.offset as u64,
-        dw::DW_FORM_ref_addr => 0,
-        _ => return 0,
-    };
-    let offset = from.checked_add(raw.number).and_then(|o| o.checked_sub(start as u64));
+        | dw::DW_FORM_ref_udata => within(unit, raw.number, start),
+        dw::DW_FORM_ref_addr => in_group(Some(raw.number), start),
+        _ => 0,
+    }
+}
+
+/// The same, of a reference within the unit.
+#[inline]
+fn within(unit: &Unit<'_>, number: u64, start: usize) -> u32 {
+    in_group((unit.offset as u64).checked_add(number), start)
+}
+
+/// An offset in `.debug_info` as one in the group that begins at `start`.
+#[inline]
+fn in_group(offset: Option<u64>, start: usize) -> u32 {
+    let offset = offset.and_then(|o| o.checked_sub(start as u64));
     // Groups are smaller than this, and numbers from here on mean something else.
     let inside = |o: u64| u32::try_from(o).ok().filter(|&o| o < IS_ID);
     offset.and_then(inside).unwrap_or(0)
-}
-
-/// Where a reference within the unit leads, as an offset in the group.
-#[inline]
-fn within(unit: &Unit<'_>, number: u64, start: usize) -> u32 {
-    let offset = (unit.offset as u64).checked_add(number).and_then(|o| o.checked_sub(start as u64));
-    offset.and_then(|o| u32::try_from(o).ok()).unwrap_or(0)
 }
 
 /// A constant; 0 where the form is none of a number.
