@@ -3,7 +3,7 @@
 use super::{ElfError, Result, Symbols};
 use crate::btf::Endian;
 use object::elf;
-use object::read::elf::{FileHeader, SectionHeader};
+use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 use object::{Endianness, ReadCache, ReadRef};
 use std::fs::File;
 use std::io::Read;
@@ -19,6 +19,10 @@ const PLAUSIBLE: u64 = 64 << 20;
 /// Beyond it, no debug data shrinks to less than one part in so many (usual are 2 to 10; zlib could
 /// say 1000).
 const MAX_RATIO: u64 = 64;
+/// Names of sections up to this size are read at once.
+const MAX_NAMES: u64 = 1 << 20;
+/// What has as many bytes is no name, to object's cache of reads neither.
+const MAX_NAME: usize = 4096;
 
 /// One section header, the same for both classes.
 #[derive(Clone, Debug)]
@@ -340,6 +344,28 @@ struct Head {
     kind: elf::FileType,
 }
 
+/// The names of all sections, at once instead of one by one, where they are of sensible size.
+///
+/// What comes of it is the same: none that has [`MAX_NAME`] bytes, none of a table that ends behind
+/// the end of the file.
+fn names<'data, Elf, R>(
+    header: &Elf,
+    data: R,
+    sections: &SectionTable<'data, Elf, R>,
+) -> Option<&'data [u8]>
+where
+    Elf: FileHeader<Endian = Endianness>,
+    R: ReadRef<'data>,
+{
+    let endian = header.endian().ok()?;
+    let index = header.section_strings_index(endian, data).ok()?;
+    let (offset, size) = sections.section(index).ok()?.file_range(endian)?;
+    if size > MAX_NAMES {
+        return None;
+    }
+    data.read_bytes_at(offset, size).ok()
+}
+
 /// Reads header and section table of one class.
 fn headers<'data, Elf, R>(data: R, len: u64) -> Result<(Head, Vec<Section>)>
 where
@@ -369,12 +395,20 @@ where
     let sections = header
         .sections(endian, data)
         .map_err(|_| ElfError::Truncated { what: table(), offset: shoff })?;
+    let names = names(header, data, &sections);
     let list = sections
         .iter()
         .enumerate()
         .map(|(index, s)| {
-            // What has more than 4 KiB is none to the cache that `data` is.
-            let name = sections.section_name(endian, s).unwrap_or_default().to_vec();
+            let name = match names {
+                Some(names) => {
+                    let rest = names.get(s.sh_name(endian) as usize..).unwrap_or_default();
+                    let rest = &rest[..rest.len().min(MAX_NAME)];
+                    rest.iter().position(|&byte| byte == 0).map(|end| &rest[..end])
+                }
+                None => sections.section_name(endian, s).ok(),
+            };
+            let name = name.unwrap_or_default().to_vec();
             Section {
                 index,
                 name,
