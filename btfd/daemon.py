@@ -30,6 +30,7 @@ from btfd.engine import Core
 from btfd.errors import Problem
 from btfd.journal import Recorder
 from btfd.notify import Notifier, Wake
+from btfd.pressure import trim
 from btfd.tree import NEW_LINK, BaseState, BuildTree
 from btfd.watch import Appeared, Changed, Lost, Synced, Watcher
 from btfd.work import Ours, Work
@@ -48,6 +49,8 @@ RESCAN_FIRST = 0.1
 RESCAN_LAST = 10.0
 #: A quiet time that makes rescans immediate again.
 RESCAN_CALM = 30.0
+#: So many encodes in a row are worth giving memory back after them: it takes some 50 ms.
+BURST = 64
 #: What a tree says of itself, beside its modules.
 _FACTS = frozenset(
     (kbuild.BASE, kbuild.MODULES_ORDER, kbuild.AUTO_CONF, kbuild.RELEASE, resolver.PLACE)
@@ -105,6 +108,7 @@ class Daemon:
         self._poll_pause = POLL
         self._polled: str | None = None
         self._next_ping = float("-inf")
+        self._trimmed = 0
         self._gates: list[kbuild.Gate] = []
         self._ignored: set[str] = set()
         self._listed: frozenset[str] | None = None
@@ -202,6 +206,7 @@ class Daemon:
             self._heal(now)
             self._dispatch(pool, now)
             self._answer()
+            self._rest()
             if self.watcher is not None and not self.watcher.alive:
                 reason = self.watcher.dead or "the reader ended"
                 self.journal.record("deaf", self.tree.root, reason=reason)
@@ -223,6 +228,12 @@ class Daemon:
             )
         self.journal.record("stopped", self.tree.root, failed=len(failures))
         return 1 if once and (failures or self.tree.barren or not self._base_ready) else 0
+
+    def _rest(self) -> None:
+        """Gives memory back when a burst is over: encoders leave gaps of all sizes behind."""
+        if self.work.scheduler.idle and self.work.done - self._trimmed >= BURST:
+            self._trimmed = self.work.done
+            trim()
 
     def hears(self) -> bool:
         """Whether events can still arrive, as far as can be told."""

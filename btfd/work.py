@@ -74,7 +74,8 @@ class Work:
         self._breaker = Breaker()
         self._building = False
         self._looked = float("-inf")
-        self._finished = 0
+        self.done = 0
+        """How many encodes have ended."""
 
     def dispatch(self, pool: Executor, now: float) -> bool:
         """Starts what is due. False where the base is not what it was."""
@@ -242,10 +243,8 @@ class Work:
             self.failed.add(job.path)
         if not (passing and known is not None and known.reason == outcome.reason):
             self._record(job, outcome)
-        self._finished += 1
-        self._progress(
-            self._finished, self._finished + self.scheduler.running + len(self.scheduler)
-        )
+        self.done += 1
+        self._progress(self.done, self.done + self.scheduler.running + len(self.scheduler))
 
     def _record(self, job: Job, outcome: Outcome) -> None:
         self._journal.record(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from btfd import schedule
-from btfd.daemon import Daemon
+from btfd.daemon import BURST, Daemon
 from btfd.errors import Problem
 from btfd.journal import Journal
 from btfd.store import Store
@@ -167,6 +167,20 @@ def test_new_base_redoes_all_the_same_base_nothing(root: Path) -> None:
         run.wait(lambda: "base-changed" in run.kinds())
         run.wait(lambda: all_current(run))
         assert set(core.encoded.values()) == {2}
+
+
+def test_after_a_burst_memory_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle: list[int] = []
+    core = FakeCore()
+    monkeypatch.setattr("btfd.daemon.trim", lambda: idle.append(sum(core.encoded.values())))
+    root = make_tree(tmp_path / "tree", BURST + 1)
+    with running(root, core) as run:
+        run.wait(lambda: idle == [BURST + 1])
+        link(root, M1, "again")
+        run.wait(lambda: core.encoded["m1.ko"] == 2 and run.current(M1))
+    assert idle == [BURST + 1]
 
 
 def test_a_newer_base_cancels_what_is_overtaken(tmp_path: Path) -> None:
