@@ -106,9 +106,12 @@ impl<'base, 'd> File<'base, 'd> {
         }
     }
 
-    /// Takes the next CU in.
-    pub fn add(&mut self, read: Read<'d>) {
+    /// Takes the next CU in; where all types go to the exact engine it is appended at once.
+    pub fn add(&mut self, read: Read<'d>, vars: &Rules<'_>) -> Result<(), EncodeError> {
         let Read { cu, identities } = read;
+        if self.merge.is_none() {
+            return self.append(cu, 0, &[], vars);
+        }
         let mut classes = Vec::new();
         if let (Some(merge), Some(identities)) = (&mut self.merge, identities) {
             if cu.int != 0 && self.int.is_none() {
@@ -119,9 +122,10 @@ impl<'base, 'd> File<'base, 'd> {
             classes = merge.add(&cu.types, &identities, |name| key.text(cu.texts.tail(name)));
         }
         self.units.push((cu, classes));
+        Ok(())
     }
 
-    /// All CUs are in: appends them.
+    /// All CUs are in: appends those that waited.
     pub fn append_all(&mut self, vars: &Rules<'_>) -> Result<(), EncodeError> {
         self.int = None;
         let units = std::mem::take(&mut self.units);

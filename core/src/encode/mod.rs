@@ -173,7 +173,8 @@ fn run(
     let size = groups.iter().map(|group| group.size()).sum();
     let merge = match base {
         _ if exactly => None,
-        None => Some(Merge::new(None)),
+        // All its CUs would have to wait for the last; of a vmlinux that took more memory and time.
+        None => None,
         Some(base) => base.known_for(size).map(|known| Merge::new(Some(known))),
     };
     let (fast, names) = (merge.is_some(), append::NameSets::default());
@@ -203,7 +204,7 @@ fn run(
         };
         lap(&mut stages.dwarf);
         for cu in cus {
-            file.add(cu);
+            file.add(cu, &vars)?;
         }
         lap(&mut stages.append);
     }
