@@ -15,7 +15,8 @@ def being_written(path: str) -> bool:
     SIGIO, which the kernel sends when a writer comes in between.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A pipe would wait for its writer.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
     try:
