@@ -17,6 +17,8 @@ def being_written(path: str) -> bool:
     try:
         # A pipe would wait for its writer.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except BlockingIOError:
+        return True  # somebody has a write lease
     except OSError:
         return False
     try:
