@@ -173,6 +173,19 @@ fn names_that_share_the_end_of_a_long_one() {
 }
 
 #[test]
+fn names_far_outside_their_section() {
+    let named = abbreviation(2, 0x13, false, &[(0x03, 0x0e), (0x0b, 0x0b)]);
+    let table = [abbreviation(1, CU, true, &[]), named, vec![0]].concat();
+    for at in [u32::MAX, u32::MAX - 1, 1 << 31, 1] {
+        let info = unit(0, &[&[1, 2][..], &at.to_le_bytes(), &[4, 0]].concat());
+        let sections: [(&str, &[u8]); 3] =
+            [(".debug_info", &info), (".debug_abbrev", &table), (".debug_str", b"\0")];
+        let result = within(100, || encoded(&module(&sections, &symbol(0), b"\0")));
+        refused(result, "malformed DWARF");
+    }
+}
+
+#[test]
 fn references_that_look_like_ids() {
     // Above 2 GiB, words that will become type ids mean something else than offsets of DIEs.
     let pointer = abbreviation(2, 0x0f, false, &[(0x49, 0x13)]);

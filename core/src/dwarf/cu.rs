@@ -66,7 +66,7 @@ impl<'d> Texts<'d> {
     /// The string at an offset of `.debug_str`.
     #[inline]
     pub(super) fn in_str(self, offset: u64) -> Option<Text> {
-        self.fits(self.str, offset).then_some(Text(1 + offset as u32))
+        self.fits(self.str, offset).then(|| Text(1 + offset as u32))
     }
 
     /// The string at an offset of `.debug_line_str`.
