@@ -10,7 +10,7 @@ from pathlib import Path
 
 from btfd.encode import Request
 from btfd.engine import Core, native
-from btfd.errors import Problem, Refused
+from btfd.errors import Busy, Problem, Refused
 from btfd.store import Store
 from btfd.tree import BuildTree
 from tests.support.elf import Elf
@@ -138,7 +138,7 @@ class Tree:
                 resolve=False, earlier=None,
             )  # fmt: skip
             return None if self._core.read_btf(str(path)) == made.btf else "another BTF"
-        except Refused as e:
+        except (Busy, Refused) as e:
             return e.cause
 
     def damaged(self, path: Path) -> str | None:

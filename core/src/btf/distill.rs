@@ -100,8 +100,9 @@ pub fn distill(split: &Btf, base: &Btf) -> Result<Distilled, DistillError> {
         }
         new_ids[id as usize] = at;
     }
-    // Kinds without references, but for the word of a forward declaration that is always 0.
-    let Growing { types, strings, .. } = low;
+    // Kinds without references, but for the word of a forward declaration, which has to be 0.
+    let Growing { mut types, strings, .. } = low;
+    (0..types.len()).for_each(|at| map_ids(types.get_mut(at), |_| 0));
     if strings.is_full() {
         return Err(DistillError::Names);
     }

@@ -232,7 +232,9 @@ fn place(cu: &mut Cu<'_>, b: &Bitfield, target: Target) -> Result<()> {
         bytes => bytes,
     };
     let within = match target.endian {
-        Endian::Little => (storage * 8).wrapping_sub(b.bit_offset).wrapping_sub(b.bit_size),
+        Endian::Little => {
+            storage.wrapping_mul(8).wrapping_sub(b.bit_offset).wrapping_sub(b.bit_size)
+        }
         Endian::Big => b.bit_offset,
     };
     let bits = b.bits.wrapping_add(within) as u32;

@@ -36,6 +36,18 @@ fn base() -> Btf {
 }
 
 #[test]
+fn a_forward_declaration_refers_to_nothing() {
+    let mut m = Maker::new();
+    m.int("int", 4);
+    m.add(Kind::Fwd, "fwd", 0, 1, &[]);
+    let base = m.btf;
+    let mut m = Maker::on(&base);
+    m.refer(Kind::Ptr, "", 2);
+    let made = distill(&m.btf, &base).unwrap();
+    assert_eq!(lines(&made.base, None), ["INT int 4 0", "FWD fwd 0 0"]);
+}
+
+#[test]
 fn what_each_kind_becomes() {
     let base = base();
     let mut m = Maker::on(&base);
