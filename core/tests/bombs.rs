@@ -186,6 +186,23 @@ fn names_far_outside_their_section() {
 }
 
 #[test]
+fn bitfield_in_storage_beyond_all_memory() {
+    let int = abbreviation(2, 0x24, false, &[(0x03, 0x08), (0x0b, 0x0b), (0x3e, 0x0b)]);
+    let outer = abbreviation(3, 0x13, true, &[(0x03, 0x08), (0x0b, 0x0b)]);
+    // Its storage, DW_AT_byte_size, takes eight bytes.
+    let fields = [(0x49, 0x13), (0x0b, 0x07), (0x0c, 0x0b), (0x0d, 0x0b), (0x38, 0x0b)];
+    let member = abbreviation(4, 0x0d, false, &fields);
+    let table = [abbreviation(1, CU, true, &[]), int, outer, member, vec![0]].concat();
+    for storage in [1u64 << 61, u64::MAX] {
+        let bits = [&[4][..], &13u32.to_le_bytes(), &storage.to_le_bytes(), &[1, 3, 0]].concat();
+        let dies = [&[1, 2, b'i', 0, 4, 5, 3, b's', 0, 4][..], &bits, &[0, 0]].concat();
+        let info = unit(0, &dies);
+        let file = module(&[(".debug_info", &info), (".debug_abbrev", &table)], &symbol(0), b"\0");
+        refused(within(100, || encoded(&file)), "a bitfield at bit");
+    }
+}
+
+#[test]
 fn references_that_look_like_ids() {
     // Above 2 GiB, words that will become type ids mean something else than offsets of DIEs.
     let pointer = abbreviation(2, 0x0f, false, &[(0x49, 0x13)]);
