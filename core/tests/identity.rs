@@ -7,7 +7,7 @@ mod random;
 use btfd_core::btf::types::map_ids;
 use btfd_core::btf::{Btf, Types};
 use btfd_core::dedup::{Base, dedup, reintern};
-use btfd_core::identity::{Assigned, Identities, Key, Merge};
+use btfd_core::identity::{Assigned, Identities, Key, Merge, Sketch};
 
 /// What came out, and how many types the engine did not see.
 struct Folded {
@@ -39,15 +39,16 @@ fn fast(base: Option<&Base>, top: &Btf, ends: &[usize]) -> Option<Folded> {
     let name = |offset: u32| key.text(top.string(lower, offset));
     let units = split(top, ends);
     let mut merge = Merge::new(base.map(Base::known));
-    let classes: Vec<Vec<u32>> = units
-        .iter()
-        .map(|types| merge.add(types, &Identities::of(types, key, name), name))
-        .collect();
-    merge.settle(|unit| (&units[unit], &classes[unit]));
+    let take_in = |types: &Types| {
+        let sketch = Sketch::of(types, key, name);
+        merge.add(&sketch, &Identities::of(&sketch, key))
+    };
+    let classes: Vec<Vec<u32>> = units.iter().map(take_in).collect();
+    merge.settle();
     let mut out = Btf { types: Types::new(), ..top.clone() };
     for (number, unit) in units.iter().enumerate() {
         let Assigned { ids, kept } =
-            merge.assign(number as u32, unit, &classes[number], out.next_id());
+            merge.assign(number as u32, unit.len(), &classes[number], out.next_id());
         for index in kept {
             let at = out.types.push(unit.get(index as usize).0);
             map_ids(out.types.get_mut(at), |id| ids[id as usize]);

@@ -53,6 +53,16 @@ impl StringIndex {
         index
     }
 
+    /// Number of different strings.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether nothing is indexed.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Offset of `text` in the indexed section.
     #[inline]
     pub fn find(&self, section: &[u8], text: &[u8]) -> Option<u32> {

@@ -260,6 +260,19 @@ impl<'d> Group<'d> {
         self.units[..next].last().filter(|u| die < u.offset + u.len)
     }
 
+    /// The same result; an error of a DIE says in which CU.
+    pub(super) fn named<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|mut e| {
+            if let DwarfError::Die { die, cu, .. } = &mut e
+                && let Some(unit) = self.unit_of(*die)
+                && !unit.name.is_empty()
+            {
+                *cu = format!(" (CU {})", String::from_utf8_lossy(unit.name));
+            }
+            e
+        })
+    }
+
     /// Bytes of DWARF: how much work the group is.
     pub fn size(&self) -> usize {
         self.len

@@ -10,10 +10,9 @@ use crate::btf::types::{Types, info, map_ids, map_names};
 use crate::btf::{Btf, Endian};
 use crate::dedup::Base;
 use crate::dwarf::{Cu, Function, Texts};
-use crate::identity::{Assigned, Identities, Key, Merge, NameHashes};
+use crate::identity::{Assigned, FILE_INT, Identities, Merge, Sketch};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use std::sync::Mutex;
 
 /// Kinds whose types BTF does not take without a name.
 fn needs_name(info: u32) -> bool {
@@ -25,35 +24,8 @@ fn needs_name(info: u32) -> bool {
 
 /// One CU, and the identities of its types; none where all types go to the exact engine.
 pub(super) struct Read<'d> {
-    cu: Cu<'d>,
-    identities: Option<Identities>,
-}
-
-/// The hashes of names that CUs on their way share; each reader takes one set and gives it back.
-#[derive(Default)]
-pub(super) struct NameSets(Mutex<Vec<NameHashes>>);
-
-impl NameSets {
-    /// Works out the identities of a CU's types.
-    pub fn identify<'d>(&self, cu: Cu<'d>) -> Read<'d> {
-        let key = Key::of_process();
-        let free = self.0.lock().ok().and_then(|mut sets| sets.pop());
-        let mut names = free.unwrap_or_else(|| NameHashes::new(cu.texts.shared()));
-        let identities = Identities::of(&cu.types, key, |name| {
-            names.get(name, || key.text(cu.texts.tail(name)))
-        });
-        if let Ok(mut sets) = self.0.lock() {
-            sets.push(names);
-        }
-        Read { cu, identities: Some(identities) }
-    }
-}
-
-impl<'d> Read<'d> {
-    /// A CU without identities.
-    pub fn plain(cu: Cu<'d>) -> Read<'d> {
-        Read { cu, identities: None }
-    }
+    pub cu: Cu<'d>,
+    pub identified: Option<(Sketch, Identities)>,
 }
 
 /// The string offsets of names, by their number.
@@ -108,19 +80,15 @@ impl<'base, 'd> File<'base, 'd> {
 
     /// Takes the next CU in; where all types go to the exact engine it is appended at once.
     pub fn add(&mut self, read: Read<'d>, vars: &Rules<'_>) -> Result<(), EncodeError> {
-        let Read { cu, identities } = read;
-        if self.merge.is_none() {
+        let Read { cu, identified } = read;
+        let (Some(merge), Some((sketch, identities))) = (&mut self.merge, identified) else {
             return self.append(cu, 0, &[], vars);
+        };
+        if cu.int != 0 && self.int.is_none() {
+            self.int = Some(cu.int);
+            merge.indexes_arrays(identities.own[cu.int as usize - 1]);
         }
-        let mut classes = Vec::new();
-        if let (Some(merge), Some(identities)) = (&mut self.merge, identities) {
-            if cu.int != 0 && self.int.is_none() {
-                self.int = Some(cu.int);
-                merge.indexes_arrays(identities.own[cu.int as usize - 1]);
-            }
-            let key = Key::of_process();
-            classes = merge.add(&cu.types, &identities, |name| key.text(cu.texts.tail(name)));
-        }
+        let classes = merge.add(&sketch, &identities);
         self.units.push((cu, classes));
         Ok(())
     }
@@ -130,7 +98,7 @@ impl<'base, 'd> File<'base, 'd> {
         self.int = None;
         let units = std::mem::take(&mut self.units);
         if let Some(merge) = &mut self.merge {
-            merge.settle(|unit| (&units[unit].0.types, &units[unit].1));
+            merge.settle();
         }
         for (number, (cu, classes)) in units.into_iter().enumerate() {
             self.append(cu, number as u32, &classes, vars)?;
@@ -148,7 +116,7 @@ impl<'base, 'd> File<'base, 'd> {
     ) -> Result<(), EncodeError> {
         let first = self.btf.next_id();
         let Assigned { ids, kept } = match &mut self.merge {
-            Some(merge) => merge.assign(unit, &cu.types, classes, first),
+            Some(merge) => merge.assign(unit, cu.types.len(), classes, first),
             None => Assigned::all(cu.types.len(), first),
         };
         let next = first + kept.len() as u32;
@@ -165,17 +133,16 @@ impl<'base, 'd> File<'base, 'd> {
             index_type = Some(known);
         }
         let index_type = index_type.unwrap_or(next);
+        let mut words = Vec::new();
         for &index in &kept {
-            let words = cu.types.get_mut(index as usize);
+            cu.types.write(index as usize, &mut words)?;
+            let words = &mut words[..];
             map_names(words, |name| self.names.offset(&mut self.strings, cu.texts, name));
             if words[0] == 0 && needs_name(words[1]) {
                 let what = "a base type, typedef, tag or forward declaration has an empty name";
                 return Err(EncodeError::Content(format!("{what}, which BTF demands")));
             }
-            map_ids(
-                words,
-                |local| if local == crate::dwarf::FILE_INT { index_type } else { id(local) },
-            );
+            map_ids(words, |local| if local == FILE_INT { index_type } else { id(local) });
             self.btf.types.push(words);
         }
         if self.strings.is_full() {

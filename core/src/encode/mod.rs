@@ -23,7 +23,8 @@ use crate::dedup::{self, Base, DedupError};
 use crate::dwarf::{self, Debug, DwarfError};
 use crate::elf::btf_ids::IdsError;
 use crate::elf::{ElfError, Image};
-use crate::identity::Merge;
+use crate::identity::{Identities, Key, Merge};
+use append::Read;
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -177,7 +178,7 @@ fn run(
         None => None,
         Some(base) => base.known_for(size).map(|known| Merge::new(Some(known))),
     };
-    let (fast, names) = (merge.is_some(), append::NameSets::default());
+    let key = merge.is_some().then(Key::of_process);
     let mut file = append::File::new(base, image.endian, merge);
     let pool = match threads {
         0 | 1 => None,
@@ -194,9 +195,14 @@ fn run(
         let (batch, after) = rest.split_at(full.unwrap_or(rest.len()).max(1));
         rest = after;
         let find = |name: &[u8]| known.find(name);
-        let read = |group| {
-            let cu = dwarf::read(group, &find, target, features)?;
-            Ok::<_, DwarfError>(if fast { names.identify(cu) } else { append::Read::plain(cu) })
+        let read = |group| -> Result<_, DwarfError> {
+            let Some(key) = key else {
+                let cu = dwarf::read(group, &find, target, features)?;
+                return Ok(Read { cu, identified: None });
+            };
+            let (cu, sketch) = dwarf::sketch(group, &find, target, features, key)?;
+            let identities = Identities::of(&sketch, key);
+            Ok(Read { cu, identified: Some((sketch, identities)) })
         };
         let cus = match &pool {
             None => batch.iter().map(read).collect::<Result<Vec<_>, _>>()?,
