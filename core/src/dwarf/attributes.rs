@@ -275,17 +275,21 @@ fn reference(unit: &Unit<'_>, raw: &Raw<'_>, start: usize) -> u32 {
 
 /// The same, of a reference within the unit.
 #[inline]
-pub(super) fn within(unit: &Unit<'_>, number: u64, start: usize) -> u32 {
+fn within(unit: &Unit<'_>, number: u64, start: usize) -> u32 {
     in_group((unit.offset as u64).checked_add(number), start)
 }
 
 /// An offset in `.debug_info` as one in the group that begins at `start`.
 #[inline]
 fn in_group(offset: Option<u64>, start: usize) -> u32 {
-    let offset = offset.and_then(|o| o.checked_sub(start as u64));
+    offset.and_then(|o| o.checked_sub(start as u64)).map_or(0, within_group)
+}
+
+/// An offset from where the group begins, where it is one.
+#[inline]
+pub(super) fn within_group(offset: u64) -> u32 {
     // Groups are smaller than this, and numbers from here on mean something else.
-    let inside = |o: u64| u32::try_from(o).ok().filter(|&o| o < IS_ID);
-    offset.and_then(inside).unwrap_or(0)
+    if offset < u64::from(IS_ID) { offset as u32 } else { 0 }
 }
 
 /// A constant; 0 where the form is none of a number.

@@ -49,6 +49,12 @@ impl<'d> Cursor<'d> {
         self.take(len).map(|_| ())
     }
 
+    /// Passes over bytes that [`Cursor::window`] has shown.
+    #[inline]
+    pub fn advance(&mut self, len: u8) {
+        self.at += usize::from(len);
+    }
+
     /// The next `N` bytes, where there are as many.
     #[inline]
     pub fn window<const N: usize>(&self) -> Option<&'d [u8; N]> {

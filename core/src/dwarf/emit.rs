@@ -5,7 +5,7 @@
 
 use super::attributes::Attributes;
 use super::cu::{Cu, Substitute, Text, Texts};
-use super::offsets::OffsetMap;
+use super::offsets::{OffsetMap, TYPE};
 use super::resolve::{Bitfield, Pending};
 use super::walk::Walked;
 use super::{DwarfError, Result};
@@ -102,8 +102,7 @@ impl<'k> Sink<'k> {
     }
 }
 
-/// A type, and a reference to one, in so many bytes of DWARF, as a rule.
-const TYPE: usize = 44;
+/// A reference to a type in so many bytes of DWARF, as a rule.
 const LINK: usize = 15;
 
 /// The types of a group, growing.
@@ -183,8 +182,9 @@ impl<'d> Emitter<'_, 'd> {
         self.refer(at, kind, Text::default(), ty);
     }
 
+    /// The same of what may have a name.
     #[inline]
-    fn refer(&mut self, at: Place, kind: Kind, name: Text, ty: u32) {
+    pub fn refer(&mut self, at: Place, kind: Kind, name: Text, ty: u32) {
         let (info, texts) = (info(kind, 0, false), self.texts);
         match &mut self.sink {
             Sink::Words(types) => {

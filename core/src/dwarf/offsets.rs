@@ -12,6 +12,9 @@ pub struct OffsetMap {
     ids: Vec<u32>,
 }
 
+/// A type in so many bytes of DWARF, as a rule.
+pub(super) const TYPE: usize = 44;
+
 /// How many offsets a map takes.
 pub const MAX_OFFSETS: usize = 1 << 24;
 
@@ -29,7 +32,7 @@ static ONES: [u8; 256] = {
 impl OffsetMap {
     /// For offsets below `len`.
     pub fn new(len: usize) -> OffsetMap {
-        OffsetMap { blocks: vec![0; len / 8 + 1], ids: Vec::new() }
+        OffsetMap { blocks: vec![0; len / 8 + 1], ids: Vec::with_capacity(len / TYPE) }
     }
 
     /// For nobody who will look anything up.

@@ -356,9 +356,14 @@ impl<'d> Unit<'d> {
     /// Passes over a step, which may stand for several attributes: the form is that of the first.
     #[inline]
     pub fn pass(&self, step: &Step, cursor: &mut Cursor<'d>) -> gimli::Result<()> {
-        match step.size {
-            Some(size) => cursor.skip(size as usize),
-            None => self.read(step, cursor).map(drop),
+        match (step.size, step.form) {
+            (Some(size), _) => cursor.skip(size as usize),
+            (_, dw::DW_FORM_exprloc) => {
+                let len = cursor.uleb()?;
+                cursor.skip(usize::try_from(len).unwrap_or(usize::MAX))
+            }
+            (_, dw::DW_FORM_string) => cursor.text().map(drop),
+            _ => self.read(step, cursor).map(drop),
         }
     }
 

@@ -7,7 +7,7 @@
 use super::Known;
 use super::abbreviations::{Plan, Quick, Spots, WINDOW, What};
 use super::annotations;
-use super::attributes::{self, Attributes};
+use super::attributes::{self, Attributes, within_group};
 use super::bytes::Cursor;
 use super::cu::{Cu, Text, Written};
 use super::emit::{Emitter, Head, IS_ID, Member, Place, Sink};
@@ -222,6 +222,8 @@ impl<'a, 'd> Walk<'a, 'd> {
     /// Reads entries until `depth` are open that had been open before.
     fn entries(&mut self, unit: &Unit<'d>, mut cursor: Cursor<'d>, depth: usize) -> Walked<()> {
         let (start, is_little) = (self.out.start, !unit.big_endian());
+        // References within the unit count from its start.
+        let within = (unit.offset - start) as u64;
         let mut scratch = Spots::default();
         while !cursor.is_empty() {
             let offset = (cursor.position() - start) as u32;
@@ -238,9 +240,9 @@ impl<'a, 'd> Walk<'a, 'd> {
             let plan = unit.abbreviations.get(code)?;
             if let Some(quick) = &plan.quick
                 && let Some(die) = cursor.window().filter(|_| is_little)
-                && self.quick(unit, offset, plan.what, quick, die)?
+                && self.quick(within, offset, plan.what, quick, die)
             {
-                cursor.skip(quick.size.into())?;
+                cursor.advance(quick.size);
                 if self.stack.len() == depth {
                     break;
                 }
@@ -272,68 +274,72 @@ impl<'a, 'd> Walk<'a, 'd> {
     }
 
     /// Takes a DIE that can be read quickly, where it stands in a place for such; tells whether.
+    /// What is wrong with it will be said where it is read again at leisure.
     #[inline]
     fn quick(
         &mut self,
-        unit: &Unit<'d>,
+        within: u64,
         offset: u32,
         what: What,
         q: &Quick,
         die: &[u8; WINDOW],
-    ) -> Walked<bool> {
-        let name = |walk: &Self| match q.name.is_given() {
-            false => Ok(Text::default()),
-            true => {
-                let offset = q.name.read(die);
-                walk.out.texts.in_str(offset).ok_or(Error::OffsetOutOfBounds(offset))
-            }
+    ) -> bool {
+        let Some(parent) = self.stack.last_mut() else { return false };
+        let texts = self.out.texts;
+        let name = || match q.name.is_given() {
+            false => Some(Text::default()),
+            true => texts.in_str(q.name.read(die)),
         };
         let ty = || match q.ty.is_given() {
             false => 0,
-            true => attributes::within(unit, q.ty.read(die), self.out.start),
+            true => within_group(within.saturating_add(q.ty.read(die))),
         };
-        let kind = match (what, self.stack.last_mut()) {
-            (What::Member, Some(Open::Composite { count, head, .. })) => {
+        match (what, parent) {
+            (What::Member, Open::Composite { count, head, .. }) => {
                 let bits = q.number.read(die).wrapping_mul(q.scale.into());
-                if head.kind == Kind::Union && bits as u32 != 0 {
-                    return Ok(false);
+                let bit_size = q.bits.read(die);
+                if head.kind == Kind::Union && bits as u32 != 0 || bit_size > 255 {
+                    return false;
                 }
-                let Ok(bit_size) = q.bits.read(die).try_into() else { return Ok(false) };
+                let Some(name) = name() else { return false };
                 *count += 1;
-                let (name, ty) = (name(self)?, ty());
-                self.members.push(Member::new(name, ty, bits, bit_size));
-                return Ok(true);
+                self.members.push(Member::new(name, ty(), bits, bit_size as u8));
             }
-            (What::Enumerator, Some(Open::Enum { .. })) => {
-                self.values.push((name(self)?, q.number.read(die)));
-                return Ok(true);
+            (What::Enumerator, Open::Enum { .. }) => {
+                let Some(name) = name() else { return false };
+                self.values.push((name, q.number.read(die)));
             }
-            (What::Parameter, Some(Open::Proto { .. })) => {
-                self.params.push((name(self)?, ty()));
-                return Ok(true);
+            (What::Parameter, Open::Proto { .. }) => {
+                let Some(name) = name() else { return false };
+                self.params.push((name, ty()));
             }
             (
                 _,
-                None
-                | Some(Open::Skip | Open::Enum { .. } | Open::Array { .. } | Open::Tagged(_))
-                | Some(Open::Pointer { .. } | Open::Typedef { .. }),
-            ) => return Ok(false),
-            (What::Pointer, _) => Kind::Ptr,
-            (What::Const, _) => Kind::Const,
-            (What::Volatile, _) => Kind::Volatile,
-            (What::Restrict, _) => Kind::Restrict,
+                Open::Skip
+                | Open::Enum { .. }
+                | Open::Array { .. }
+                | Open::Tagged(_)
+                | Open::Pointer { .. }
+                | Open::Typedef { .. },
+            ) => return false,
             (What::Typedef, _) => {
-                let (name, ty) = (name(self)?, ty());
+                let Some(name) = name() else { return false };
                 let at = self.out.place(offset);
-                self.out.typedef(at, name, ty)?;
-                return Ok(true);
+                self.out.refer(at, Kind::Typedef, name, ty());
             }
-            _ => return Ok(false),
-        };
-        let ty = ty();
-        let at = self.out.place(offset);
-        self.out.reference(at, kind, ty);
-        Ok(true)
+            (What::Pointer | What::Const | What::Volatile | What::Restrict, _) => {
+                let kind = match what {
+                    What::Pointer => Kind::Ptr,
+                    What::Const => Kind::Const,
+                    What::Volatile => Kind::Volatile,
+                    _ => Kind::Restrict,
+                };
+                let at = self.out.place(offset);
+                self.out.reference(at, kind, ty());
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// What a DIE is whose attributes do not matter where it stands: more than half of all, most

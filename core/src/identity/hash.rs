@@ -34,6 +34,12 @@ impl Identity {
     /// Where a row begins, so that rows of different lengths differ.
     pub(super) const START: Identity = Identity(1, 1);
 
+    /// Whether it is of nothing.
+    #[inline]
+    pub fn is_none(self) -> bool {
+        self.0 | self.1 == 0
+    }
+
     /// For hash tables: all bits vary.
     #[inline]
     pub fn spread(self) -> u64 {

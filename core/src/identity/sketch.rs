@@ -94,7 +94,7 @@ impl<'k, N: FnMut(u32) -> Identity> Part<'k, N> {
 impl Sketch {
     /// Of types that are written down; `name` gives the hash of a name.
     pub fn of(types: &Types, key: &Key, mut name: impl FnMut(u32) -> Identity) -> Sketch {
-        let mut sketch = Sketch::default();
+        let mut sketch = Sketch::with_capacity(types.len(), types.words().len() / 4);
         for ty in types.iter() {
             sketch.add(key, ty, &mut name);
         }

@@ -1,6 +1,6 @@
 //! The identities of the types of one unit.
 
-use super::hash::{Identity, Key, LEVELS, Level};
+use super::hash::{Identity, Key, Level};
 use super::sketch::{FILE_INT, Sketch, TagKind};
 use crate::btf::Kind;
 use crate::btf::types::info;
@@ -37,7 +37,8 @@ struct Seen {
 pub struct Identities {
     /// Of the type itself.
     pub own: Vec<Identity>,
-    /// What types that refer to it see, by id: void first, the int that indexes arrays last.
+    /// What types that refer to it see, by id: void first, the int that indexes arrays last, which
+    /// [`FILE_INT`] is beyond.
     seen: Vec<Seen>,
     /// Whether it is an array or has one.
     arrays: Vec<bool>,
@@ -94,7 +95,7 @@ impl Identities {
         }
         let mut path = Path::default();
         for index in 0..len {
-            if this.own[index] == Identity::NONE
+            if this.own[index].is_none()
                 && !this.settle(sketch, key, index)
                 && !this.follow(sketch, key, index, &mut path)
             {
@@ -109,16 +110,15 @@ impl Identities {
     #[inline]
     fn settle(&mut self, sketch: &Sketch, key: &Key, index: usize) -> bool {
         let part = sketch.part(index);
-        if part == Identity::NONE {
+        if part.is_none() {
             return true; // it has none
         }
-        let last = self.seen.len() - 1;
-        let seen = |id: u32| if id == FILE_INT { last } else { id as usize };
+        let seen = &mut self.seen[..];
         let links = sketch.links(index);
         let mut shape = Shape::default();
         for &id in links {
-            let seen = &self.seen[seen(id)];
-            if seen.identity == Identity::NONE {
+            let seen = &seen[(id as usize).min(seen.len() - 1)];
+            if seen.identity.is_none() {
                 return false;
             }
             shape.level = shape.level.max(seen.shape.level + 1);
@@ -130,20 +130,19 @@ impl Identities {
             Some(Kind::Array) => shape.array = true,
             _ => {}
         }
-        let is_tag = sketch.tag_kind(index).is_some();
-        if usize::from(shape.level) >= LEVELS || shape.depth > DEEP {
+        if shape.depth > DEEP {
             return false;
         }
-        let level = &key.types[usize::from(shape.level)];
+        let Some(level) = key.types.get(usize::from(shape.level)) else { return false };
         let mut hash = level.row(part);
         for &id in links {
-            hash = level.link(hash, self.seen[seen(id)].identity);
+            hash = level.link(hash, seen[(id as usize).min(seen.len() - 1)].identity);
         }
         self.own[index] = hash;
         self.arrays[index] = shape.array;
-        if !is_tag {
+        if sketch.tag_kind(index).is_none() {
             self.unusual |= sketch.is_forward(index);
-            self.seen[index + 1] = Seen { identity: hash, shape };
+            seen[index + 1] = Seen { identity: hash, shape };
         }
         true
     }
@@ -156,7 +155,7 @@ impl Identities {
         path.open.push(index as u32);
         while let Some(&next) = path.open.last() {
             let next = next as usize;
-            if self.own[next] != Identity::NONE || self.settle(sketch, key, next) {
+            if !self.own[next].is_none() || self.settle(sketch, key, next) {
                 path.open.pop();
                 continue;
             }
@@ -165,7 +164,7 @@ impl Identities {
                 return false;
             }
             for &id in sketch.links(next) {
-                if id != 0 && id != FILE_INT && self.seen[id as usize].identity == Identity::NONE {
+                if id != 0 && id != FILE_INT && self.seen[id as usize].identity.is_none() {
                     if path.tried[id as usize - 1] {
                         return false;
                     }
