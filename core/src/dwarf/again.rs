@@ -4,19 +4,17 @@
 //! reading the DIE and its children.
 
 use super::Result;
-use super::offsets::OffsetMap;
 use super::unit::Group;
 use super::walk;
 use crate::btf::types::map_ids;
 use crate::features::Features;
-use crate::identity::FILE_INT;
+use crate::identity::Links;
 
 /// The types of a group that has been sketched.
 #[derive(Debug)]
 pub struct Again<'d> {
     pub(super) group: &'d Group<'d>,
     pub(super) features: &'d Features,
-    pub(super) offsets: OffsetMap,
     /// Where the DIEs stand in the group, by position of their types.
     pub(super) places: Vec<u32>,
 }
@@ -32,13 +30,11 @@ impl Again<'_> {
         self.places.is_empty()
     }
 
-    /// Writes the type at `index` into `words`, which are empty.
-    pub fn write(&self, index: usize, words: &mut Vec<u32>) -> Result<()> {
+    /// Writes the type at `index` into `words`, which are empty; `links` are those of the sketch.
+    pub fn write(&self, index: usize, links: &Links, words: &mut Vec<u32>) -> Result<()> {
         walk::one(self.group, self.features, self.places[index], words)?;
-        map_ids(words, |offset| match offset {
-            0 | FILE_INT => offset,
-            offset => self.offsets.get(offset).unwrap_or(0),
-        });
+        let mut links = links.of(index).iter();
+        map_ids(words, |_| links.next().copied().unwrap_or(0));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::Result;
 use super::again::Again;
 use crate::btf::Types;
 use crate::btf::strings;
+use crate::identity::Links;
 
 /// A string of the file by where it begins, a number of [`Texts`]; 0 for none.
 ///
@@ -163,12 +164,13 @@ impl Written<'_> {
         self.len() == 0
     }
 
-    /// Writes the type at `index` into `words`, which are emptied first.
-    pub fn write(&self, index: usize, words: &mut Vec<u32>) -> Result<()> {
+    /// Writes the type at `index` into `words`, which are emptied first; `links` are those of the
+    /// sketch, where there is one.
+    pub fn write(&self, index: usize, links: &Links, words: &mut Vec<u32>) -> Result<()> {
         words.clear();
         match self {
             Written::Down(types) => words.extend_from_slice(types.get(index).0),
-            Written::Again(again) => again.write(index, words)?,
+            Written::Again(again) => again.write(index, links, words)?,
         }
         Ok(())
     }

@@ -241,7 +241,7 @@ impl Image {
         let mut done = 0;
         while done < section.size {
             let size = PART.min(section.size - done);
-            let at = section.offset.checked_add(done).unwrap_or(u64::MAX);
+            let at = section.offset.saturating_add(done);
             self.read_into(&mut part, at, size, &section.name)?;
             take(&part)?;
             done += size;

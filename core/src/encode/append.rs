@@ -10,7 +10,7 @@ use crate::btf::types::{Types, info, map_ids, map_names};
 use crate::btf::{Btf, Endian};
 use crate::dedup::Base;
 use crate::dwarf::{Cu, Function, Texts};
-use crate::identity::{Assigned, FILE_INT, Identities, Merge, Sketch};
+use crate::identity::{Assigned, FILE_INT, Identities, Links, Merge, Sketch};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -48,8 +48,8 @@ pub(super) struct File<'base, 'd> {
     strings: Interner<'base>,
     names: Offsets,
     merge: Option<Merge<'base>>,
-    /// CUs and the classes of their types.
-    units: Vec<(Cu<'d>, Vec<u32>)>,
+    /// CUs, and the classes and links of their types.
+    units: Vec<(Cu<'d>, Vec<u32>, Links)>,
     /// The type that indexes all arrays: the first `int` of the file.
     int: Option<u32>,
     functions: Vec<Function>,
@@ -82,14 +82,14 @@ impl<'base, 'd> File<'base, 'd> {
     pub fn add(&mut self, read: Read<'d>, vars: &Rules<'_>) -> Result<(), EncodeError> {
         let Read { cu, identified } = read;
         let (Some(merge), Some((sketch, identities))) = (&mut self.merge, identified) else {
-            return self.append(cu, 0, &[], vars);
+            return self.append(cu, 0, &[], &Links::default(), vars);
         };
         if cu.int != 0 && self.int.is_none() {
             self.int = Some(cu.int);
             merge.indexes_arrays(identities.own[cu.int as usize - 1]);
         }
         let classes = merge.add(&sketch, &identities);
-        self.units.push((cu, classes));
+        self.units.push((cu, classes, sketch.into_links()));
         Ok(())
     }
 
@@ -100,8 +100,8 @@ impl<'base, 'd> File<'base, 'd> {
         if let Some(merge) = &mut self.merge {
             merge.settle();
         }
-        for (number, (cu, classes)) in units.into_iter().enumerate() {
-            self.append(cu, number as u32, &classes, vars)?;
+        for (number, (cu, classes, links)) in units.into_iter().enumerate() {
+            self.append(cu, number as u32, &classes, &links, vars)?;
         }
         Ok(())
     }
@@ -112,6 +112,7 @@ impl<'base, 'd> File<'base, 'd> {
         mut cu: Cu<'_>,
         unit: u32,
         classes: &[u32],
+        links: &Links,
         vars: &Rules<'_>,
     ) -> Result<(), EncodeError> {
         let first = self.btf.next_id();
@@ -135,7 +136,7 @@ impl<'base, 'd> File<'base, 'd> {
         let index_type = index_type.unwrap_or(next);
         let mut words = Vec::new();
         for &index in &kept {
-            cu.types.write(index as usize, &mut words)?;
+            cu.types.write(index as usize, links, &mut words)?;
             let words = &mut words[..];
             map_names(words, |name| self.names.offset(&mut self.strings, cu.texts, name));
             if words[0] == 0 && needs_name(words[1]) {

@@ -174,8 +174,7 @@ fn run(
     let size = groups.iter().map(|group| group.size()).sum();
     let merge = match base {
         _ if exactly => None,
-        // All its CUs would have to wait for the last; of a vmlinux that took more memory and time.
-        None => None,
+        None => Some(Merge::new(None)),
         Some(base) => base.known_for(size).map(|known| Merge::new(Some(known))),
     };
     let key = merge.is_some().then(Key::of_process);

@@ -72,8 +72,9 @@ pub struct Merge<'base> {
     links: Vec<u32>,
     tags: Vec<Tag>,
     by_name: Map<u32>,
-    /// Structs, unions and typedefs with arrays in them, by identity without their elements.
-    loose: Map<Identity>,
+    /// The first class of structs, unions and typedefs with arrays in them, by identity without
+    /// their elements.
+    loose: Map<u32>,
     /// Nothing is told by identity.
     exact: bool,
     units: u32,
@@ -153,7 +154,8 @@ impl<'base> Merge<'base> {
         list
     }
 
-    /// Gives up where the exact engine might mistake the new type at `index` for another.
+    /// Where the exact engine might mistake the new type at `index` for another, both are doubtful;
+    /// gives up where the other one is in the base.
     fn look_for_twins(
         &mut self,
         sketch: &Sketch,
@@ -172,9 +174,19 @@ impl<'base> Merge<'base> {
         }
         let (own, loose) = (identities.own[index], loose.get(index));
         let below = self.known.is_some_and(|known| known.has_twin(loose, own));
-        let here = *self.loose.entry(loose).or_insert(own);
-        if (below || here != own) && !one_array_a_length(sketch, identities, index) {
+        let class = self.classes.len() as u32 - 1;
+        let first = *self.loose.entry(loose).or_insert(class);
+        if !below && first == class || one_array_a_length(sketch, identities, index) {
+            return;
+        }
+        if below {
             self.give_up();
+        }
+        for twin in [first, class] {
+            match self.classes[twin as usize].tag {
+                NONE => self.classes[twin as usize].doubtful = true,
+                tag => self.tags[tag as usize].doubtful = true,
+            }
         }
     }
 

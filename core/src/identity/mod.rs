@@ -25,7 +25,8 @@
 //! 2. *It finds T unequal to a candidate C of another class.* The walk meets the difference, unless
 //!    the fallback takes two different types for one, which it does only for arrays that differ in
 //!    their elements: then T and C differ at most in elements of arrays (they are *twins*), and
-//!    two different arrays of one length are reached from T. In that case all is left to the engine.
+//!    two different arrays of one length are reached from T. Then both are doubtful, or, where C is
+//!    in the base, all is left to the engine.
 //! 3. *So T stands for nothing new*: it becomes the base's type of class t, of which there is one,
 //!    else the first of its class. Forward declarations are bound to the one definition, by the
 //!    walk or by name. The rest of the engine's work depends on canonical types and their order
@@ -51,5 +52,5 @@ mod types;
 pub use hash::{Identity, Key};
 pub use known::Known;
 pub use merge::{Assigned, Merge};
-pub use sketch::{FILE_INT, Heading, Sketch};
+pub use sketch::{FILE_INT, Heading, Links, Sketch};
 pub use types::Identities;

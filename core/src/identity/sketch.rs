@@ -37,6 +37,23 @@ pub struct Sketch {
     pub(super) empty_name: bool,
 }
 
+/// What is left of a sketch when types have been told apart: what each refers to.
+#[derive(Debug, Default)]
+pub struct Links {
+    links: Vec<u32>,
+    /// Where those of each type begin.
+    starts: Vec<u32>,
+}
+
+impl Links {
+    /// Those of the type at `index`, in the order in which its words have them; none of what
+    /// refers to nothing.
+    pub fn of(&self, index: usize) -> &[u32] {
+        let end = self.starts.get(index + 1).map_or(self.links.len(), |&start| start as usize);
+        &self.links[self.starts[index] as usize..end]
+    }
+}
+
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TagKind {
@@ -134,7 +151,12 @@ impl Sketch {
                 let params = ty.payload().as_chunks::<2>().0;
                 self.prototype(key, heading, w[2], params.iter().map(|&[n, ty]| (n, ty)), name);
             }
-            Some(Kind::Array) => self.array(key, heading.info, w[3], w[4], w[5]),
+            Some(Kind::Array) => {
+                let mut part = Part::new(key, name);
+                part.word(w[5]);
+                self.push(part, heading, w[5]);
+                self.links.extend([w[3], w[4]]);
+            }
             Some(Kind::Enum | Kind::Enum64) => {
                 let mut part = Part::new(key, name);
                 for v in ty.elements() {
@@ -212,14 +234,6 @@ impl Sketch {
         self.push_from(first, part, heading, 0);
     }
 
-    /// Adds an array of `length` elements.
-    pub fn array(&mut self, key: &Key, info: u32, element: u32, index: u32, length: u32) {
-        let mut part = Part::new(key, |_| Identity::NONE);
-        part.word(length);
-        self.push(part, Heading { info, name: 0, size: 0 }, length);
-        self.links.extend([element, index]);
-    }
-
     #[inline]
     fn push<N: FnMut(u32) -> Identity>(&mut self, part: Part<'_, N>, heading: Heading, word: u32) {
         self.push_from(self.links.len() as u32, part, heading, word);
@@ -280,6 +294,12 @@ impl Sketch {
     /// All references, to be replaced where they are not ids yet.
     pub fn all_links(&mut self) -> &mut [u32] {
         &mut self.links
+    }
+
+    /// What each type refers to, and nothing else.
+    pub fn into_links(mut self) -> Links {
+        self.links.shrink_to_fit();
+        Links { starts: self.outlines.iter().map(|o| o.links).collect(), links: self.links }
     }
 
     /// What a type counts as by its name alone, where it does.
