@@ -166,11 +166,15 @@ impl Written<'_> {
 
     /// Writes the type at `index` into `words`, which are emptied first; `links` are those of the
     /// sketch, where there is one.
-    pub fn write(&self, index: usize, links: &Links, words: &mut Vec<u32>) -> Result<()> {
+    pub fn write(&mut self, index: usize, links: &Links, words: &mut Vec<u32>) -> Result<()> {
         words.clear();
         match self {
             Written::Down(types) => words.extend_from_slice(types.get(index).0),
-            Written::Again(again) => again.write(index, links, words)?,
+            Written::Again(again) => {
+                if let Some(all) = again.write(index, links, words)? {
+                    *self = all;
+                }
+            }
         }
         Ok(())
     }

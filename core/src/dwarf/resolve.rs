@@ -204,7 +204,7 @@ pub(super) fn sketched<'d>(
         asked |= sketch.kind(id as usize - 1) == Some(Kind::Struct);
         false
     });
-    cu.types = Written::Again(Again { group, features, places });
+    cu.types = Written::Again(Again::new(group, features, places));
     (!asked).then_some((cu, sketch))
 }
 

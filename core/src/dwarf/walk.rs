@@ -90,26 +90,28 @@ pub fn sketch<'d>(
     Ok((cu, sketch))
 }
 
-/// Reads the type whose DIE stands at an offset in the group; references are such offsets.
+/// Reads the type whose DIE stands at an offset in the group; references are such offsets. Tells how
+/// many bytes that were.
 pub(super) fn one(
     group: &Group<'_>,
     features: &Features,
     offset: u32,
     words: &mut Vec<u32>,
-) -> Result<()> {
+) -> Result<usize> {
     let place = group.start + offset as usize;
-    let Some(unit) = group.unit_of(place) else { return Ok(()) };
+    let Some(unit) = group.unit_of(place) else { return Ok(0) };
     let sink = Sink::Words(Types::new());
     let mut walk = Walk::new(group, Target::NONE, features, sink, OffsetMap::none());
     walk.begin(unit);
     walk.stack.push(Open::Scope { top_level: false });
-    group.named(walk.entries(unit, unit.entries_from(place), 1).map_err(|e| e.of(unit)))?;
+    let end = walk.entries(unit, unit.entries_from(place), 1).map_err(|e| e.of(unit));
+    let end = group.named(end)?;
     if let Sink::Words(types) = &walk.out.sink
         && let Some(last) = types.len().checked_sub(1)
     {
         words.extend_from_slice(types.get(last).0);
     }
-    Ok(())
+    Ok(end - place)
 }
 
 fn read_units<'a, 'd>(
@@ -219,8 +221,8 @@ impl<'a, 'd> Walk<'a, 'd> {
         self.stack.clear();
     }
 
-    /// Reads entries until `depth` are open that had been open before.
-    fn entries(&mut self, unit: &Unit<'d>, mut cursor: Cursor<'d>, depth: usize) -> Walked<()> {
+    /// Reads entries until `depth` are open that had been open before; tells where that was.
+    fn entries(&mut self, unit: &Unit<'d>, mut cursor: Cursor<'d>, depth: usize) -> Walked<usize> {
         let (start, is_little) = (self.out.start, !unit.big_endian());
         // References within the unit count from its start.
         let within = (unit.offset - start) as u64;
@@ -270,7 +272,7 @@ impl<'a, 'd> Walk<'a, 'd> {
         {
             self.close(open)?;
         }
-        Ok(())
+        Ok(cursor.position())
     }
 
     /// Takes a DIE that can be read quickly, where it stands in a place for such; tells whether.
