@@ -1,12 +1,13 @@
 //! CUs one after the other: their names become string offsets, their ids file-wide.
 
 use super::functions::Skipped;
+use super::kept::Kept;
 use super::notes::Notes;
 use super::variables::{Placed, Rules, Sections};
 use super::{EncodeError, Features, FunctionTable, functions};
 use crate::btf::kind::Kind;
 use crate::btf::strings::Interner;
-use crate::btf::types::{Types, info, map_ids, map_names};
+use crate::btf::types::{info, map_ids, map_names};
 use crate::btf::{Btf, Endian};
 use crate::dedup::Base;
 use crate::dwarf::{Cu, Function, Texts};
@@ -44,7 +45,7 @@ impl Offsets {
 /// The types of a file, growing CU by CU.
 pub(super) struct File<'base, 'd> {
     btf: Btf,
-    base: Option<&'base Types>,
+    base: Option<&'base Base>,
     strings: Interner<'base>,
     names: Offsets,
     merge: Option<Merge<'base>>,
@@ -57,6 +58,14 @@ pub(super) struct File<'base, 'd> {
     notes: Notes,
 }
 
+/// A file whose types are complete, but not deduplicated.
+pub(super) struct Finished {
+    pub btf: Btf,
+    pub warnings: Vec<String>,
+    pub skipped: Vec<Skipped>,
+    pub kept: Option<Kept>,
+}
+
 impl<'base, 'd> File<'base, 'd> {
     /// Without `merge` all types go to the exact engine.
     pub fn new(
@@ -66,7 +75,7 @@ impl<'base, 'd> File<'base, 'd> {
     ) -> File<'base, 'd> {
         File {
             btf: Btf::empty(endian, base.map(Base::btf)),
-            base: base.map(|base| &base.btf().types),
+            base,
             strings: base.map_or_else(|| Interner::new(None), Base::interner),
             names: Offsets::default(),
             merge,
@@ -194,24 +203,34 @@ impl<'base, 'd> File<'base, 'd> {
         self.btf.types.push(&[value, info(Kind::DeclTag, 0, false), target, component as u32]);
     }
 
+    /// From now on, remembers what [`Kept`] needs.
+    pub fn keep(&mut self) {
+        self.strings.remember();
+    }
+
     /// Emits functions and sections; the types are complete then, but not deduplicated.
     pub fn finish(
         mut self,
         known: &FunctionTable<'_>,
         vars: &Rules<'_>,
         features: &Features,
-    ) -> Result<(Btf, Vec<String>, Vec<Skipped>), EncodeError> {
+    ) -> Result<Finished, EncodeError> {
+        let of_units = self.btf.types.len() as u32;
         let types = &mut self.btf.types;
         let strings = &mut self.strings;
         let intern = |s: &[u8]| strings.intern(s);
-        let skipped = functions::emit(self.functions, known, features, types, self.base, intern)
+        let below = self.base.map(|base| &base.btf().types);
+        let skipped = functions::emit(self.functions, known, features, types, below, intern)
             .map_err(EncodeError::Content)?;
         vars.emit(self.sections, types, |s| strings.intern(s));
         if strings.is_full() {
             return Err(no_room());
         }
+        let met = self.strings.take_met();
         self.btf.strings = self.strings.into_bytes();
-        Ok((self.btf, self.notes.into_lines(), skipped))
+        let used = self.merge.and_then(|merge| merge.used());
+        let kept = (|| Kept::of(&self.btf, of_units, self.base?, used?, &met?))();
+        Ok(Finished { btf: self.btf, warnings: self.notes.into_lines(), skipped, kept })
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::hash::{Identity, Key};
 use super::sketch::Sketch;
-use super::types::{Identities, Loose};
+use super::types::{Identities, Loose, Seen};
 use crate::btf::strings::{self, StringIndex};
 use crate::btf::{Btf, Kind};
 use foldhash::fast::FixedState;
@@ -45,6 +45,10 @@ pub struct Known {
     loose: Map<Identity>,
     /// Those of them that share it.
     twins: HashSet<Identity, FixedState>,
+    /// What types that refer to one see, by id.
+    seen: Vec<Seen>,
+    /// The same without the elements of arrays, where that differs.
+    seen_loosely: HashMap<u32, Identity, FixedState>,
     /// Some type leads back to itself in an unusual way.
     pub(super) unusable: bool,
 }
@@ -58,7 +62,7 @@ impl Known {
         let names = Names::of(btf, index, key);
         let sketch = Sketch::of(&btf.types, key, |offset| names.get(offset));
         let all = Identities::of(&sketch, key);
-        let mut loose_all = Loose::new(&sketch, &all, key);
+        let mut loose_all = Loose::new(&sketch, &all, key, &[]);
 
         let mut this = Known {
             table: HashTable::with_capacity(btf.types.len()),
@@ -66,6 +70,8 @@ impl Known {
             tags: Map::default(),
             loose: Map::default(),
             twins: HashSet::default(),
+            seen: Vec::new(),
+            seen_loosely: HashMap::default(),
             unusable: false,
         };
         for index in 0..sketch.len() {
@@ -98,6 +104,9 @@ impl Known {
                     tag.definition = own;
                 }
             }
+            if all.has_array(index) && sketch.tag_kind(index).is_none() {
+                this.seen_loosely.insert(id, loose_all.get(index));
+            }
             if all.has_array(index) && (kind.is_composite() || kind == Kind::Typedef) {
                 let other = this.loose.entry(loose_all.get(index)).or_insert(own);
                 if *other != own {
@@ -105,7 +114,23 @@ impl Known {
                 }
             }
         }
+        this.seen = all.into_seen();
         this
+    }
+
+    /// The types that have an identity of their own, and their ids.
+    pub(super) fn unique(&self) -> impl Iterator<Item = (Identity, u32)> + '_ {
+        self.table.iter().copied().filter(|(identity, _)| !self.several.contains(identity))
+    }
+
+    /// How many ids there are, void included.
+    pub(super) fn ids(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// What types that refer to the type `id` see, and what they see loosely where that differs.
+    pub(super) fn seen(&self, id: u32) -> (Seen, Identity) {
+        (self.seen[id as usize], self.seen_loosely.get(&id).copied().unwrap_or_default())
     }
 
     /// Where the base has a type of this identity.

@@ -118,7 +118,7 @@ impl<'base> Merge<'base> {
             return Vec::new();
         }
         let mut list = Vec::with_capacity(sketch.len());
-        let mut loose = Loose::new(sketch, identities, self.key);
+        let mut loose = Loose::new(sketch, identities, self.key, &[]);
         // Positions of those whose class is new.
         let mut new = Vec::new();
         for (index, &identity) in identities.own.iter().enumerate() {
@@ -325,6 +325,21 @@ impl<'base> Merge<'base> {
             }));
         }
         assigned
+    }
+
+    /// The types of the base that stand for types of the units, ascending; `None` where something
+    /// was doubtful, so that more than they decided.
+    pub fn used(&self) -> Option<Vec<u32>> {
+        let doubtful =
+            self.tags.iter().any(|t| t.doubtful) || self.classes.iter().any(|c| c.doubtful);
+        if self.exact || doubtful || self.known.is_none() {
+            return None;
+        }
+        let mut ids: Vec<u32> = self.classes.iter().map(|c| c.base).filter(|&id| id != 0).collect();
+        ids.extend(self.base_int());
+        ids.sort_unstable();
+        ids.dedup();
+        Some(ids)
     }
 
     /// Arrays are indexed by a type of this identity, that of the first `int` of all units.

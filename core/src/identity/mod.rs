@@ -46,11 +46,13 @@
 mod hash;
 mod known;
 mod merge;
+mod rebase;
 mod sketch;
 mod types;
 
 pub use hash::{Identity, Key};
 pub use known::Known;
 pub use merge::{Assigned, Merge};
+pub use rebase::{Rebase, new_ids};
 pub use sketch::{FILE_INT, Heading, Links, Sketch};
 pub use types::Identities;

@@ -334,7 +334,7 @@ impl Sketch {
 
 /// What a type of this kind counts as, if it has a name.
 #[inline]
-fn tag_kind_of(info: u32) -> Option<TagKind> {
+pub(super) fn tag_kind_of(info: u32) -> Option<TagKind> {
     match Kind::from_u32(info >> 24 & 0x7f) {
         Some(Kind::Struct) => Some(TagKind::Struct),
         Some(Kind::Union) => Some(TagKind::Union),

@@ -22,7 +22,7 @@ struct Shape {
 
 /// What types that refer to a type see of it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     /// NONE as long as it is not known.
     identity: Identity,
     shape: Shape,
@@ -37,8 +37,8 @@ struct Seen {
 pub struct Identities {
     /// Of the type itself.
     pub own: Vec<Identity>,
-    /// What types that refer to it see, by id: void first, the int that indexes arrays last, which
-    /// [`FILE_INT`] is beyond.
+    /// What types that refer to it see, by id: void first, then these types, then those below them,
+    /// and the int that indexes arrays last, which [`FILE_INT`] is beyond.
     seen: Vec<Seen>,
     /// Whether it is an array or has one.
     arrays: Vec<bool>,
@@ -79,15 +79,22 @@ struct Path {
 impl Identities {
     /// Of the types of `sketch`. Cost: about 100 instructions a type and 30 a reference.
     pub fn of(sketch: &Sketch, key: &Key) -> Identities {
+        Identities::over(sketch, key, &[])
+    }
+
+    /// The same of types that refer to others as well, whose ids follow theirs.
+    pub(super) fn over(sketch: &Sketch, key: &Key, lower: &[Seen]) -> Identities {
         let len = sketch.len();
+        let mut seen = vec![Seen::default(); len + 1];
+        seen[0].identity = void(key);
+        seen.extend_from_slice(lower);
+        seen.push(Seen { identity: standard_int(key), shape: Shape::default() });
         let mut this = Identities {
             own: vec![Identity::NONE; len],
-            seen: vec![Seen::default(); len + 2],
+            seen,
             arrays: vec![false; len],
             unusual: sketch.empty_name,
         };
-        this.seen[0].identity = void(key);
-        this.seen[len + 1].identity = standard_int(key);
         for &(index, name) in sketch.tag_names() {
             if let Some(kind) = sketch.tag_kind(index as usize) {
                 this.seen[index as usize + 1].identity = tag(key, kind, name);
@@ -164,7 +171,9 @@ impl Identities {
                 return false;
             }
             for &id in sketch.links(next) {
-                if id != 0 && id != FILE_INT && self.seen[id as usize].identity.is_none() {
+                if (1..=sketch.len() as u32).contains(&id)
+                    && self.seen[id as usize].identity.is_none()
+                {
                     if path.tried[id as usize - 1] {
                         return false;
                     }
@@ -179,6 +188,12 @@ impl Identities {
     #[inline]
     pub(super) fn seen(&self, index: usize) -> Identity {
         self.seen[index + 1].identity
+    }
+
+    /// The same of all types, by id, void first.
+    pub(super) fn into_seen(mut self) -> Vec<Seen> {
+        self.seen.pop();
+        self.seen
     }
 
     /// Whether the type at `index` is an array or contains one.
@@ -196,13 +211,20 @@ pub(super) struct Loose<'a> {
     sketch: &'a Sketch,
     all: &'a Identities,
     key: &'a Key,
+    /// Of the types below that differ, by their position; NONE of the others.
+    lower: &'a [Identity],
     /// Those worked out, by position.
     known: Vec<Identity>,
 }
 
 impl<'a> Loose<'a> {
-    pub fn new(sketch: &'a Sketch, all: &'a Identities, key: &'a Key) -> Loose<'a> {
-        Loose { sketch, all, key, known: Vec::new() }
+    pub fn new(
+        sketch: &'a Sketch,
+        all: &'a Identities,
+        key: &'a Key,
+        lower: &'a [Identity],
+    ) -> Loose<'a> {
+        Loose { sketch, all, key, lower, known: Vec::new() }
     }
 
     /// That of the type at `index`, which has an identity.
@@ -232,15 +254,16 @@ impl<'a> Loose<'a> {
     }
 
     fn is_missing(&self, id: u32) -> bool {
-        self.differs(id) && self.known[id as usize - 1] == Identity::NONE
+        self.is_own(id) && self.differs(id as usize - 1) && self.known[id as usize - 1].is_none()
+    }
+
+    fn is_own(&self, id: u32) -> bool {
+        (1..=self.sketch.len() as u32).contains(&id)
     }
 
     /// Whether references to it see something else than usual.
-    fn differs(&self, id: u32) -> bool {
-        id != 0 && id != FILE_INT && {
-            let index = id as usize - 1;
-            self.all.has_array(index) && self.sketch.tag_kind(index).is_none()
-        }
+    fn differs(&self, index: usize) -> bool {
+        self.all.has_array(index) && self.sketch.tag_kind(index).is_none()
     }
 
     fn hash(&self, index: usize) -> Identity {
@@ -249,14 +272,17 @@ impl<'a> Loose<'a> {
         if self.sketch.kind(index) == Some(Kind::Array) {
             return hash;
         }
-        let last = self.all.seen.len() - 1;
+        let usual = &self.all.seen[..];
         for &id in self.sketch.links(index) {
-            let seen = match id {
-                FILE_INT => self.all.seen[last].identity,
-                id if self.differs(id) => self.known[id as usize - 1],
-                id => self.all.seen[id as usize].identity,
+            let at = (id as usize).min(usual.len() - 1);
+            let loose = match at.checked_sub(1) {
+                Some(own) if self.is_own(id) && self.differs(own) => self.known[own],
+                Some(at) if at >= self.sketch.len() => {
+                    self.lower.get(at - self.sketch.len()).copied().unwrap_or_default()
+                }
+                _ => Identity::NONE,
             };
-            hash = level.link(hash, seen);
+            hash = level.link(hash, if loose.is_none() { usual[at].identity } else { loose });
         }
         hash
     }
