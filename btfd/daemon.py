@@ -29,8 +29,8 @@ from btfd.barrier import Barriers
 from btfd.engine import Core
 from btfd.errors import Problem
 from btfd.journal import Recorder
+from btfd.memory import Rest
 from btfd.notify import Notifier, Wake
-from btfd.pressure import trim
 from btfd.tree import NEW_LINK, BaseState, BuildTree
 from btfd.watch import Appeared, Changed, Lost, Synced, Watcher
 from btfd.work import Ours, Work
@@ -49,8 +49,6 @@ RESCAN_FIRST = 0.1
 RESCAN_LAST = 10.0
 #: A quiet time that makes rescans immediate again.
 RESCAN_CALM = 30.0
-#: So many encodes in a row are worth giving memory back after them: it takes some 50 ms.
-BURST = 64
 #: What a tree says of itself, beside its modules.
 _FACTS = frozenset(
     (kbuild.BASE, kbuild.MODULES_ORDER, kbuild.AUTO_CONF, kbuild.RELEASE, resolver.PLACE)
@@ -108,7 +106,7 @@ class Daemon:
         self._poll_pause = POLL
         self._polled: str | None = None
         self._next_ping = float("-inf")
-        self._trimmed = 0
+        self._rest = Rest()
         self._gates: list[kbuild.Gate] = []
         self._ignored: set[str] = set()
         self._listed: frozenset[str] | None = None
@@ -150,9 +148,14 @@ class Daemon:
         self.call(begin).add_done_callback(told)
         return future
 
-    def drop_caches(self) -> None:
-        """Lets go of what can be made again. From any thread."""
-        self.call(self.tree.release_base)
+    def drop_caches(self) -> "Future[None]":
+        """Lets go of what can be made again, soon. From any thread."""
+
+        def release() -> None:
+            self.tree.release_base()
+            self.work.release_bases()
+
+        return self.call(release)
 
     @property
     def stopping(self) -> bool:
@@ -206,7 +209,7 @@ class Daemon:
             self._heal(now)
             self._dispatch(pool, now)
             self._answer()
-            self._rest()
+            self._rest.look(scheduler.idle, self.work.done, now)
             if self.watcher is not None and not self.watcher.alive:
                 reason = self.watcher.dead or "the reader ended"
                 self.journal.record("deaf", self.tree.root, reason=reason)
@@ -228,12 +231,6 @@ class Daemon:
             )
         self.journal.record("stopped", self.tree.root, failed=len(failures))
         return 1 if once and (failures or self.tree.barren or not self._base_ready) else 0
-
-    def _rest(self) -> None:
-        """Gives memory back when a burst is over: encoders leave gaps of all sizes behind."""
-        if self.work.scheduler.idle and self.work.done - self._trimmed >= BURST:
-            self._trimmed = self.work.done
-            trim()
 
     def hears(self) -> bool:
         """Whether events can still arrive, as far as can be told."""
@@ -296,6 +293,8 @@ class Daemon:
     def _sleep(self, now: float, ping: float | None) -> float:
         limit = self._poll_pause if self._must_poll() else TICK
         times = [self._base_due, self._rescan_due]
+        if self.work.scheduler.idle:
+            times.append(self._rest.due)
         if ping is not None:
             times.append(self._next_ping)
         if self._base_ready and self._base_due is None:

@@ -6,9 +6,9 @@ this. The newest events stay in memory, at most `keep` of them and at most `limi
 asks for older ones is told that history is gone (`fresh`), and must look at everything. Subscribers
 are called in the thread that records. Fields are what JSON can hold.
 
-Cost: what is kept lies here as JSON, a fifth of what the objects would take: an encode is 600 bytes,
-with what an edit changed 1 to 100 kB. Recording takes 7 us beside the subscribers, reading back
-6 us an event.
+Cost: what is kept lies here as JSON, a fifth of what the objects would take: an encode is 600
+bytes, with what an edit changed 1 to 100 kB. Recording takes 7 us beside the subscribers, reading
+back 6 us an event.
 """
 
 import json

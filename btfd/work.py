@@ -123,6 +123,10 @@ class Work:
             daemon=True,
         ).start()
 
+    def release_bases(self) -> None:
+        """Lets bases go that are only kept to compare with."""
+        self._memory.release_bases()
+
     def next_due(self) -> float | None:
         """When there will be something to dispatch; None: not by itself."""
         due = self.scheduler.next_due()

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from btfd import schedule
-from btfd.daemon import BURST, Daemon
+from btfd.daemon import Daemon
 from btfd.errors import Problem
 from btfd.journal import Journal
+from btfd.memory import BURST
 from btfd.store import Store
 from btfd.tree import BuildTree
 from tests.policy.fake import FakeCore, link, link_base, make_tree
@@ -174,7 +175,7 @@ def test_after_a_burst_memory_is_given_back(
 ) -> None:
     idle: list[int] = []
     core = FakeCore()
-    monkeypatch.setattr("btfd.daemon.trim", lambda: idle.append(sum(core.encoded.values())))
+    monkeypatch.setattr("btfd.memory.trim", lambda: idle.append(sum(core.encoded.values())))
     root = make_tree(tmp_path / "tree", BURST + 1)
     with running(root, core) as run:
         run.wait(lambda: idle == [BURST + 1])
