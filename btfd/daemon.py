@@ -297,7 +297,7 @@ class Daemon:
             times.append(self._rest.due)
         if ping is not None:
             times.append(self._next_ping)
-        if self._base_ready and self._base_due is None:
+        if self._base_ready and self._base_due is None and self.blocked is None:
             times.append(self.work.next_due())
         return min([limit, *(max(0.0, t - now) for t in times if t is not None)])
 
@@ -476,7 +476,7 @@ class Daemon:
 
     def _drain(self) -> None:
         """Waits for what is running, so that its results are remembered."""
-        while self.work.scheduler.running:
+        while self.work.scheduler.occupied:
             self.wake.wait(1.0)
             self.work.collect(time.monotonic())
 
