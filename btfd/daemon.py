@@ -10,7 +10,8 @@ alive. A configuration that allows no BTF ends it too, unless it is `patient`.
 
 What is written by us is known by its stamp, not by time: our own events find nothing stale.
 
-Other threads talk to it through `call`, `wait`, `stop` and nothing else.
+Other threads talk to it through `call`, `wait`, `stop` and nothing else; `hears` and `turns` are
+for a dead man's switch.
 
 Cost when idle: one stat of the root and of vmlinux every `TICK` seconds.
 """
@@ -49,6 +50,9 @@ RESCAN_FIRST = 0.1
 RESCAN_LAST = 10.0
 #: A quiet time that makes rescans immediate again.
 RESCAN_CALM = 30.0
+#: A loop that was not round once in so many seconds hangs. Its longest step is a look at every
+#: directory of a tree on a slow network, or a vmlinux that it encodes itself.
+STUCK = 300.0
 #: What a tree says of itself, beside its modules.
 _FACTS = frozenset(
     (kbuild.BASE, kbuild.MODULES_ORDER, kbuild.AUTO_CONF, kbuild.RELEASE, resolver.PLACE)
@@ -106,6 +110,8 @@ class Daemon:
         self._poll_pause = POLL
         self._polled: str | None = None
         self._next_ping = float("-inf")
+        self._beat: Future[float] | None = None
+        self._beat_asked = 0.0
         self._rest = Rest()
         self._gates: list[kbuild.Gate] = []
         self._ignored: set[str] = set()
@@ -235,6 +241,13 @@ class Daemon:
     def hears(self) -> bool:
         """Whether events can still arrive, as far as can be told."""
         return self.watcher is None or self.watcher.hears()
+
+    def turns(self) -> bool:
+        """Whether the loop went round in the last `STUCK` seconds; has it go round."""
+        now = time.monotonic()
+        if self._beat is None or self._beat.done():
+            self._beat, self._beat_asked = self.call(time.monotonic), now
+        return now - self._beat_asked < STUCK
 
     def _take_calls(self) -> None:
         while True:

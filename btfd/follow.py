@@ -69,11 +69,15 @@ class Follower:
     def join(self) -> None:
         self._thread.join()
 
-    @property
-    def alive(self) -> bool:
-        """Whether a loop is there that hears what happens."""
+    def lives(self) -> bool:
+        """Whether the loop hears what happens and goes round, or will be started again.
+
+        To be asked by one who asks at intervals, like `Watcher.hears`.
+        """
         daemon = self.daemon
-        return daemon is not None and daemon.hears()
+        if daemon is None:
+            return self._thread.is_alive()
+        return daemon.hears() and daemon.turns()
 
     def configure(self, settings: Settings, tree: TreeSettings) -> None:
         """Takes new settings; everything that they make stale is encoded again."""

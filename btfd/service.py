@@ -107,10 +107,11 @@ class Service:
         self._loop.call_soon_threadsafe(self._ending.set)
 
     async def _ping(self) -> None:
-        """Tells systemd that we live, as long as every tree is heard."""
+        """Tells systemd that we live, as long as every tree is heard and its loop goes round."""
         interval = None if self._notifier is None else self._notifier.interval
         while self._notifier is not None and interval is not None:
-            if all(f.alive for f in self.followers.values() if f.daemon is not None):
+            living = [follower.lives() for follower in self.followers.values()]
+            if all(living):
                 self._notifier.alive()
             await asyncio.sleep(interval)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from btfd import schedule
+from btfd import daemon, schedule
 from btfd.daemon import Daemon
 from btfd.errors import Problem
 from btfd.journal import Journal
@@ -507,3 +507,24 @@ def test_a_configuration_without_btf_lets_the_loop_sleep(root: Path) -> None:
     daemon._look_at_base(scan=False)
     daemon._changed(str(root / M0), 10.0)
     assert daemon._sleep(11.0, None) > 0.0, "what is due cannot be done"
+
+
+def test_a_loop_that_hangs_is_known_by_its_silence(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    with running(root, FakeCore()) as run:
+        loop = run.daemon
+        assert loop is not None
+        assert loop.turns()
+        hanging = loop.call(lambda: release.wait(PATIENCE))
+        run.wait(hanging.running)
+        assert loop.turns(), "it may be busy"
+        monkeypatch.setattr(daemon, "STUCK", 0.0)
+        assert not loop.turns()
+        assert loop.hears(), "its reader is well"
+        monkeypatch.undo()
+        release.set()
+        assert hanging.result(PATIENCE)
+        run.wait(loop.turns)
+    assert loop.turns(), "nobody hangs who has ended"

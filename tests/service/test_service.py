@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,24 @@ PROGRAM = (
 ROOT = Path(__file__).parents[2]
 
 
+#: A load of a base that holds up the loop for as long as there is a file of this name.
+HANGING = """
+import os, sys, time
+from btfd import daemon
+from btfd.__main__ import main
+from tests.policy.fake import FakeCore
+
+class Hanging(FakeCore):
+    def load_base(self, path):
+        while os.path.exists(path + ".hang"):
+            time.sleep(0.01)
+        return super().load_base(path)
+
+daemon.STUCK = 0.5
+sys.exit(main(sys.argv[1:], Hanging()))
+"""
+
+
 class Service:
     """A service of its own, with everything that it keeps below one directory."""
 
@@ -48,12 +67,12 @@ class Service:
         self.socket = str(folder / "run/btfd/io.btfd-0.1.0")
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
+    def start(self, program: str = PROGRAM, **environment: str) -> None:
         with open(self.folder / "log", "a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, "run", "--json"],
+                [sys.executable, "-c", program, "run", "--json"],
                 cwd=ROOT,
-                env=self.environment,
+                env=self.environment | environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -375,3 +394,33 @@ def test_nobody_there(service: Service) -> None:
 
 def test_a_second_service_is_refused(service: Service) -> None:
     service.verb("run", status=1)
+
+
+def test_a_tree_whose_loop_hangs_keeps_the_service_from_pinging(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.config.write_text("use: watcher\n")
+    tree = make_tree(tmp_path / "tree")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+        service.start(HANGING, **environment)
+        try:
+            service.told("add", tree)
+            service.told("wait")
+            hang = tree / "vmlinux.hang"
+            hang.touch()
+            link_base(tree, "another")
+            systemd.settimeout(5.0)
+            with pytest.raises(TimeoutError):
+                for _ in range(300):
+                    systemd.recv(4096)
+            assert service.told("status")["trees"], "everything else goes on"
+            hang.unlink()
+            systemd.settimeout(PATIENCE)
+            while systemd.recv(4096) != b"WATCHDOG=1":
+                pass
+            service.told("wait")
+            assert service.end() == 0
+        finally:
+            if service.process is not None and service.process.poll() is None:
+                service.process.kill()
