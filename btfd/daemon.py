@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from btfd import kbuild, resolver
+from btfd import kbuild, leftovers, resolver
 from btfd.barrier import Barriers
 from btfd.engine import Core
 from btfd.errors import Problem
@@ -197,6 +197,7 @@ class Daemon:
 
     def _loop(self, pool: Executor, once: bool) -> int:
         scheduler = self.work.scheduler
+        self._sweep()
         self._look_at_base(scan=False)
         self._scan("start")
         stale = len(scheduler)
@@ -237,6 +238,17 @@ class Daemon:
             )
         self.journal.record("stopped", self.tree.root, failed=len(failures))
         return 1 if once and (failures or self.tree.barren or not self._base_ready) else 0
+
+    def _sweep(self) -> None:
+        """Removes what killed installs have left; nobody else installs here now."""
+        root = self.tree.root
+        folders = {os.path.dirname(os.path.join(root, m)) for m in self.tree.modules()}
+        for found in leftovers.sweep(sorted(folders)):
+            path = self.tree.relative(found.path)
+            if found.kept is None:
+                self.journal.record("cleaned", path, reason="left by an install that was killed")
+            else:
+                self.journal.record("leftover", path, reason=found.kept, hint=found.hint)
 
     def hears(self) -> bool:
         """Whether events can still arrive, as far as can be told."""
