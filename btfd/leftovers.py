@@ -2,12 +2,12 @@
 
 Contract: the core puts a module's new file together under `.btfd-PID-N.tmp` beside the module, and
 exchanges the two. A kill leaves that name. `sweep` looks at the directories it is given and removes
-what is ours, stale and worth nothing. *Ours*: a regular file of that name that belongs to this user.
-*Stale*: the process of that number is gone, or it is this one (whose trees are swept before their
-first install); and nobody has the file open for writing, in whatever container, as far as a lease
-can tell. *Worth nothing*: it is cut off, has .BTF, or is a link that a module beside it is as well
-(by build id). A whole link that is nowhere else is what somebody linked in the microseconds between
-our last look and the exchange. It stays, and is told of.
+what is ours, stale and worth nothing. *Ours*: a regular file of that name that belongs to this
+user. *Stale*: the process of that number is gone, or it is this one (whose trees are swept before
+their first install); and nobody has the file open for writing, in whatever container, as far as a
+lease can tell. *Worth nothing*: it is cut off, has .BTF, or is a link that a module beside it is as
+well (by build id). A whole link that is nowhere else is what somebody linked in the microseconds
+between our last look and the exchange. It stays, and is told of.
 
 Cost: one read of each directory, 5 ms for a tree with 1,100 modules.
 """
