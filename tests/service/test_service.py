@@ -49,6 +49,32 @@ sys.exit(main(sys.argv[1:], Hanging()))
 """
 
 
+#: A reader that dies, and a loop that does, at a file of these names.
+DYING = """
+import os, sys
+from btfd.__main__ import main
+from btfd.tree import BuildTree
+from btfd.watch import Watcher
+from tests.policy.fake import FakeCore
+
+handle, look = Watcher._handle, BuildTree.look_at_base
+
+def harmed(self, event):
+    if event.name == b"poison":
+        raise KeyError("a reader's bug")
+    handle(self, event)
+
+def harmed_too(self):
+    if os.path.exists(os.path.join(self.root, "venom")):
+        os.unlink(os.path.join(self.root, "venom"))
+        raise KeyError("a loop's bug")
+    return look(self)
+
+Watcher._handle, BuildTree.look_at_base = harmed, harmed_too
+sys.exit(main(sys.argv[1:], FakeCore()))
+"""
+
+
 class Service:
     """A service of its own, with everything that it keeps below one directory."""
 
@@ -424,3 +450,33 @@ def test_a_tree_whose_loop_hangs_keeps_the_service_from_pinging(tmp_path: Path) 
         finally:
             if service.process is not None and service.process.poll() is None:
                 service.process.kill()
+
+
+def test_a_reader_that_dies_and_a_loop_that_does_are_started_again(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.config.write_text("use: watcher\n")
+    tree, other = make_tree(tmp_path / "tree"), make_tree(tmp_path / "other")
+    service.start(DYING)
+    try:
+        for root in (tree, other):
+            service.told("add", root)
+        service.told("wait")
+        (tree / "poison").touch()
+        service.until(lambda: "the reader of events died" in service.log())
+        (other / "venom").touch()
+        link_base(other, "two")
+        service.until(lambda: "a loop's bug" in service.log())
+        for root in (tree, other):
+            link(root, M0, "edited meanwhile")
+        service.until(lambda: _states(service) == {"ready"})
+        service.told("wait")
+        modules = [json.loads(m) for m in service.verb("modules", "--json").splitlines()]
+        assert [m["state"] for m in modules] == ["encoded"] * 6
+        assert service.end() == 0
+    finally:
+        if service.process is not None and service.process.poll() is None:
+            service.process.kill()
+
+
+def _states(service: Service) -> set[str]:
+    return {tree["state"] for tree in service.told("status")["trees"]}
