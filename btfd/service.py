@@ -7,7 +7,7 @@ The trees are those of the configuration and those added over the interface, whi
 the calling thread, which never waits for a tree; all methods but `stop` belong to that thread.
 
 Cost: a tree takes two threads and what its watches and records take, 1 kB a directory and 1 kB a
-module; a base 60 MB, once for all trees with the same.
+module; a base 15 MB, once for all trees with the same.
 """
 
 import asyncio
