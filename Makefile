@@ -107,6 +107,9 @@ DATA := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/btfd
 CONFIG := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)
 UNITS := $(CONFIG)/systemd/user
 USER_BIN := $(HOME)/.local/bin
+# What a service of this user keeps: its index, and the trees that were added.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/btfd
+STATE := $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/btfd
 
 install-user:
 	$(PYTHON) -m venv '$(DATA)/venv'
@@ -121,11 +124,18 @@ install-user:
 	-systemctl --user daemon-reload
 	@echo 'systemctl --user enable --now btfd.socket btfd.service    # starts it'
 
+# What the user wrote stays: a configuration that is not the example any more, drop-ins of the units.
 uninstall-user:
 	-systemctl --user disable --now btfd.socket btfd.service
 	rm -f '$(UNITS)/btfd.service' '$(UNITS)/btfd.socket'
+	rm -f '$(UNITS)'/*.wants/btfd.service '$(UNITS)'/*.wants/btfd.socket
 	rm -f '$(USER_BIN)/btfd' '$(USER_BIN)/btfd-pahole'
-	rm -rf '$(DATA)'
+	rm -rf '$(DATA)' '$(CACHE)' '$(STATE)'
+	! cmp -s config.example.yaml '$(CONFIG)/btfd/config.yaml' || rm '$(CONFIG)/btfd/config.yaml'
+	rmdir --ignore-fail-on-non-empty '$(UNITS)'/*.wants '$(UNITS)' '$(CONFIG)/systemd' \
+		'$(CONFIG)/btfd' '$(USER_BIN)' 2> /dev/null || :
+	@for left in '$(CONFIG)/btfd/config.yaml' '$(UNITS)/btfd.service.d' '$(UNITS)/btfd.socket.d'; do \
+		[ ! -e "$$left" ] || echo "left, you wrote it: $$left"; done
 	-systemctl --user daemon-reload
 
 clean:
