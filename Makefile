@@ -22,7 +22,7 @@ CASES ?= tests/conformance/cases
 CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
 
 # What the installed extension is made from.
-SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
+SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml setup.py
 
 .PHONY: all run test test-rust test-python test-kbuild faults test-systemd bench-storm soak lint format conformance
 .PHONY: bench bench-instructions fuzz clean install-user uninstall-user
