@@ -111,8 +111,6 @@ USER_BIN := $(HOME)/.local/bin
 install-user:
 	$(PYTHON) -m venv '$(DATA)/venv'
 	'$(DATA)/venv/bin/python' -m pip install --quiet --upgrade .
-	cargo build $(CARGO_FLAGS) --release --bin btfd-pahole
-	install -Dm755 core/target/release/btfd-pahole '$(DATA)/venv/bin/btfd-pahole'
 	mkdir -p '$(USER_BIN)' '$(UNITS)'
 	ln -sfn '$(DATA)/venv/bin/btfd' '$(DATA)/venv/bin/btfd-pahole' '$(USER_BIN)'
 	install -m644 systemd/btfd.service systemd/btfd.socket '$(UNITS)'

@@ -35,7 +35,7 @@ def static_target() -> str | None:
 
 def drop_in() -> RustBin:
     """btfd-pahole: the same crate without Python."""
-    args = ["--locked", "--bin", "btfd-pahole"]
+    args = ["--bin", "btfd-pahole"]
     target = static_target()
     if target is None or "CARGO_BUILD_TARGET" in os.environ:
         return RustBin("btfd-pahole", MANIFEST, args=args, debug=False, strip=Strip.Debug)
@@ -50,7 +50,6 @@ extension = RustExtension(
     "btfd._core",
     MANIFEST,
     binding=Binding.PyO3,
-    args=["--locked"],
     features=["python"],
     py_limited_api="auto",
     debug=False,
