@@ -295,6 +295,12 @@ mod tests {
         ));
         assert_eq!(j.detached, Some("n/a.ko.BTF.1".into()));
         assert_eq!(j.features.last(), Some(&"layout"));
+        // Debian, with a time stamp of its own: defaults on top of a list, and no number of jobs.
+        let j = job(&format!(
+            "-J -j --btf_features={NEWEST} --btf_features=+reproducible_build --lang_exclude=rust \
+             --btf_base ./vmlinux a.ko"
+        ));
+        assert_eq!(j.features, NAMES[..=DEFAULT]);
     }
 
     #[test]
