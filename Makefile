@@ -4,6 +4,8 @@
 #   make run TREE=DIR     btfd watch DIR
 #   make test lint        what CI runs
 #   make faults           every fault and storm, the heavy ones too: some minutes
+#   make test-kbuild [TREE=DIR] [SOURCE=linux.tar.xz]
+#                         a real kernel built with pahole, then with the drop-in
 #   make test-systemd     the units under a real systemd, in a virtual machine
 #   make bench-storm      500,000 events: who loses what, and what an event costs
 #   make soak TREE=COPY MINUTES=30    relinks, checkouts and new bases on a tree that is changed
@@ -57,7 +59,7 @@ faults: $(VENV)/.installed
 	$(BIN)/python -m pytest -q tests/faults $(PYTEST_FLAGS)
 
 test-kbuild: $(VENV)/.installed
-	$(BIN)/python -m tests.kbuild $(if $(TREE),'$(TREE)')
+	$(BIN)/python -m tests.kbuild $(if $(TREE),'$(TREE)') $(if $(SOURCE),--source '$(SOURCE)')
 
 test-systemd: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m systemd tests/systemd $(PYTEST_FLAGS)
