@@ -4,6 +4,8 @@
 #   make run TREE=DIR     btfd watch DIR
 #   make test lint        what CI runs
 #   make faults           every fault and storm, the heavy ones too: some minutes
+#   make test-kbuild [TREE=DIR] [SOURCE=linux.tar.xz]
+#                         a real kernel built with pahole, then with the drop-in
 #   make test-systemd     the units under a real systemd, in a virtual machine
 #   make bench-storm      500,000 events: who loses what, and what an event costs
 #   make soak TREE=COPY MINUTES=30    relinks, checkouts and new bases on a tree that is changed
@@ -22,7 +24,7 @@ CASES ?= tests/conformance/cases
 CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
 
 # What the installed extension is made from.
-SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
+SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml setup.py
 
 .PHONY: all run test test-rust test-python test-kbuild faults test-systemd bench-storm soak lint format conformance
 .PHONY: bench bench-instructions fuzz clean install-user uninstall-user
@@ -57,7 +59,7 @@ faults: $(VENV)/.installed
 	$(BIN)/python -m pytest -q tests/faults $(PYTEST_FLAGS)
 
 test-kbuild: $(VENV)/.installed
-	$(BIN)/python -m tests.kbuild $(if $(TREE),'$(TREE)')
+	$(BIN)/python -m tests.kbuild $(if $(TREE),'$(TREE)') $(if $(SOURCE),--source '$(SOURCE)')
 
 test-systemd: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m systemd tests/systemd $(PYTEST_FLAGS)
@@ -114,8 +116,6 @@ STATE := $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/btfd
 install-user:
 	$(PYTHON) -m venv '$(DATA)/venv'
 	'$(DATA)/venv/bin/python' -m pip install --quiet --upgrade .
-	cargo build $(CARGO_FLAGS) --release --bin btfd-pahole
-	install -Dm755 core/target/release/btfd-pahole '$(DATA)/venv/bin/btfd-pahole'
 	mkdir -p '$(USER_BIN)' '$(UNITS)'
 	ln -sfn '$(DATA)/venv/bin/btfd' '$(DATA)/venv/bin/btfd-pahole' '$(USER_BIN)'
 	install -m644 systemd/btfd.service systemd/btfd.socket '$(UNITS)'

@@ -11,6 +11,11 @@ Stamp = tuple[int, int, int, int, int]
 #: File, line and column (from 1; column 0: not known).
 Place = tuple[str, int, int]
 
+#: pahole's names of all features, in its order.
+FEATURES: tuple[str, ...]
+#: Those of them that `default` stands for.
+DEFAULT_FEATURES: tuple[str, ...]
+
 class CoreError(Exception):
     """Input that cannot be served. `str(e)` is one line that names the cause."""
 
