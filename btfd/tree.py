@@ -248,8 +248,8 @@ class BuildTree:
         modules = self.modules()
         if name in modules:
             return name
-        bare = _bare(name)
-        return next((m for m in modules if "/" not in name and _bare(m) == bare), None)
+        bare = kbuild.module_name(name)
+        return next((m for m in modules if "/" not in name and kbuild.module_name(m) == bare), None)
 
     @property
     def release(self) -> str | None:
@@ -390,8 +390,3 @@ class BuildTree:
         except OSError:
             return False
         return found.has_dwarf and not found.has_btf
-
-
-def _bare(name: str) -> str:
-    """A module's name as the kernel knows it."""
-    return os.path.basename(name).removesuffix(".ko").replace("-", "_")

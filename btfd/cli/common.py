@@ -7,9 +7,9 @@ the file's own build tree would pass to pahole, unless the user says otherwise.
 import argparse
 import os
 
-from btfd import elf, features, kbuild
+from btfd import elf, features, kbuild, roster
 from btfd.cli.output import Output
-from btfd.config import Settings
+from btfd.config import Settings, TreeSettings
 from btfd.encode import BaseInfo
 from btfd.engine import Core
 from btfd.errors import UsageProblem
@@ -70,6 +70,11 @@ def options_for(tree: str | None, settings: Settings, out: Output) -> EncoderOpt
     release = kbuild.release_of(tree) if tree is not None else None
     note_unknown(settings, out)
     return settings.adjust(kbuild.encoder_options(config, release))
+
+
+def trees(settings: Settings) -> tuple[TreeSettings, ...]:
+    """The trees of the configuration, and those that were added to the service."""
+    return settings.trees + tuple(roster.read(roster.default_path()))
 
 
 def note_unknown(settings: Settings, out: Output) -> None:

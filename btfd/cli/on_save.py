@@ -62,8 +62,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     settings = config.load({})
     path = os.path.abspath(args.file)
-    trees = tuple(tree.root for tree in settings.trees)
-    tree = os.path.realpath(args.tree) if args.tree else sources.root_of(path, trees)
+    roots = tuple(tree.root for tree in common.trees(settings))
+    tree = os.path.realpath(args.tree) if args.tree else sources.root_of(path, roots)
     if tree is None:
         out.note(f"{args.file}: in no kernel build tree", "name it with --tree, or in `trees`")
         return 0
@@ -191,7 +191,7 @@ def _alone(
     out: Output,
 ) -> Iterator[Event]:
     """The same without a service: build, encode, compare with what was there before."""
-    base = common.load_base(core, os.path.join(tree, "vmlinux"))
+    base = common.load_base(core, sources.base_of(tree, common.trees(settings)))
     memory = Memory()
     paths = {module: os.path.join(tree, module) for module in modules}
     memory.fill(core, base.base, paths.values())
