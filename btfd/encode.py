@@ -22,6 +22,10 @@ from btfd.kbuild import EncoderOptions
 from btfd.resolver import Resolver, Settled
 from btfd.writers import being_written
 
+#: Bytes of a file up to which its full size costs next to nothing: 1 to 3 ms, beside 2 to 4 for the
+#: encode. It takes a second encode without the base; of xfs (43 MB) that is twice the work.
+FULL_UP_TO = 4 << 20
+
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class BaseInfo:
@@ -40,6 +44,7 @@ class Request:
     base: BaseInfo | None = None
     threads: int = 1
     full: bool = False
+    """Also find out what the BTF would take without a base."""
     force_base: bool = False
     resolver: Resolver = resolver.NATIVE
 
@@ -175,6 +180,14 @@ def _encode(
         stages["feedback"] = (time.perf_counter() - installed) * 1000
     outcome = _done(path, status, made, done, stamp, stages, left_out, detached)
     return replace(outcome, feedback=feedback)
+
+
+def full_is_cheap(path: str) -> bool:
+    """Whether somebody who waits for one file's result may be given its full size too."""
+    try:
+        return os.stat(path).st_size <= FULL_UP_TO
+    except OSError:
+        return False
 
 
 def derive(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from btfd import kbuild, usage
-from btfd.encode import Outcome, Request, encode_file
+from btfd.encode import Outcome, Request, encode_file, full_is_cheap
 from btfd.engine import Core, Graph
 from btfd.errors import Problem
 from btfd.feedback import Memory
@@ -103,7 +103,10 @@ class Work:
             # One module alone gets every core, a crowd gets one each.
             alone = self.scheduler.running == 1 and not len(self.scheduler)
             threads = self.jobs if alone else 1
-            self._submit(pool, job, replace(request, threads=threads))
+            # Somebody edited it and looks at the result.
+            full = alone and not self.once and reason != BASE_CHANGED
+            full = full and full_is_cheap(os.path.join(self._tree.root, job.path))
+            self._submit(pool, job, replace(request, threads=threads, full=full))
         return True
 
     def remember(self) -> None:

@@ -24,6 +24,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from btfd import config, resolver, sources
@@ -34,7 +35,7 @@ from btfd.cli import changes, common, phrases
 from btfd.cli.events import as_event
 from btfd.cli.output import Output
 from btfd.config import Settings
-from btfd.encode import Outcome, Request, encode_file
+from btfd.encode import Outcome, Request, encode_file, full_is_cheap
 from btfd.engine import Core, Graph, native
 from btfd.errors import Problem, UsageProblem
 from btfd.feedback import Memory, ranked
@@ -207,7 +208,8 @@ def _alone(
         def compare(graph: Graph, path: str = path) -> list[dict[str, Any]] | None:
             return memory.news(core, path, graph)
 
-        outcome = encode_file(core, path, request, compare=compare)
+        full = full_is_cheap(path)
+        outcome = encode_file(core, path, replace(request, full=full), compare=compare)
         yield _as_event(outcome, tree, module)
 
 
