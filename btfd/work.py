@@ -187,10 +187,12 @@ class Work:
         by_kbuild = self._tree.use.who == kbuild.KBUILD and job.reason in (NEVER, NEW_LINK)
 
         def compare(graph: Graph) -> list[dict[str, Any]] | None:
-            if not self.once and job.reason != BASE_CHANGED:
+            if self.once:
+                return None  # nobody asks any more
+            if job.reason != BASE_CHANGED:
                 return self._memory.news(self._core, path, graph)
-            # Nobody asks any more; or thousands follow a change of the base.
-            self._memory.forget(path)
+            # Thousands follow a change of the base; what comes next is compared with these.
+            self._memory.remember(path, graph)
             return None
 
         def work() -> Outcome:
