@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from btfd import elf
+
 META = "linux-image-cloud-amd64-dbg"
 STAMP = ".complete"
 
@@ -49,6 +51,14 @@ class KernelTree:
     def modules(self) -> list[str]:
         """Paths below the root, in order."""
         return (self.root / "modules.order").read_text().split()
+
+    @property
+    def release(self) -> str:
+        """What `uname -r` says on it."""
+        found = elf.kernel_release(str(self.vmlinux))
+        if found is None:
+            raise NoTree(f"{self.vmlinux} does not say of which release it is")
+        return found
 
     def find(self, name: str) -> str:
         """The path of the module with that name."""
