@@ -27,7 +27,7 @@ from btfd.lsp import words
 #: Seconds between two looks at the modules of open files.
 LOOK = 0.2
 NAME = "btfd"
-#: What is shown of a build that failed; the whole is in the editor's build window.
+#: Characters that are shown of a build that failed: the first errors matter.
 _TOLD = 2000
 
 
@@ -137,7 +137,7 @@ class Server(LanguageServer):
         )
         if done.returncode:
             self.window_show_message(
-                lsp.ShowMessageParams(lsp.MessageType.Error, done.stderr.strip()[-_TOLD:])
+                lsp.ShowMessageParams(lsp.MessageType.Error, done.stderr.strip()[:_TOLD])
             )
 
 
