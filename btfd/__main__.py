@@ -43,6 +43,7 @@ VERBS = (
     "events",
     "top",
     "on-save",
+    "lsp",
     "add",
     "remove",
     "reload",

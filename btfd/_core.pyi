@@ -109,7 +109,7 @@ class Encoded:
         """One line each: what was left out or sanitized, and why."""
     @property
     def stages(self) -> dict[str, float]:
-        """Milliseconds: read, dwarf, append, dedup, and ids where there are some."""
+        """Milliseconds: read, dwarf, append, dedup; ids and full where there are some."""
     @property
     def kept(self) -> bytes | None:
         """What `Rebase.over` needs, where it was asked for and all types could be told by identity."""

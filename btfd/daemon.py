@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 from btfd import kbuild, leftovers, resolver
 from btfd.barrier import Barriers
+from btfd.basenews import BaseNews
 from btfd.engine import Core
 from btfd.errors import Problem
 from btfd.journal import Recorder
@@ -95,6 +96,7 @@ class Daemon:
         """Why there is no usable base."""
         self.losses = 0
         self.last_loss: str | None = None
+        self._base_news = BaseNews(core, journal)
         self._notifier = notifier
         self._patient = patient
         self._barriers = Barriers(tree.find)
@@ -469,6 +471,9 @@ class Daemon:
                 self.journal.record(
                     kind, self.tree.base_path, digest=self.tree.digest, overtaken=overtaken
                 )
+                replaced = self.tree.take_replaced()
+                if replaced is not None and self._following:
+                    self._base_news.changed(self.tree.base_path, replaced.base, self.tree.base.base)
             case BaseState.MISSING | BaseState.UNUSABLE:
                 self._base_ready = False
                 assert news.problem is not None

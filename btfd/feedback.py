@@ -166,6 +166,14 @@ def ranked(values: Iterable[Mapping[str, Any]]) -> list[Change]:
     return sorted(map(Change.of, values), key=_weight)
 
 
+def foremost(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As much as goes into an event, the most important first.
+
+    Thousands may differ where a tree was switched, and an event is kept for long.
+    """
+    return sorted(values, key=lambda value: _weight(Change.of(value)))[:MOST_TOLD]
+
+
 def counts(changes: Sequence[Change]) -> dict[str, int]:
     """How many were changed, added and removed."""
     found = {"changed": 0, "added": 0, "removed": 0}
@@ -254,8 +262,7 @@ class Memory:
             values = core.diff(before, graph)
         except Problem:
             return None
-        # Thousands may differ where a tree was switched; an event is kept for long.
-        kept = sorted(values, key=lambda value: _weight(Change.of(value)))[:MOST_TOLD]
+        kept = foremost(values)
         place(core, path, kept)
         return kept
 

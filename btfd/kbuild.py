@@ -222,6 +222,11 @@ def modules_order(tree: str) -> list[str] | None:
     return list(found)
 
 
+def module_name(path: str) -> str:
+    """A module's name as the kernel knows it."""
+    return os.path.basename(path).removesuffix(".ko").replace("-", "_")
+
+
 def numbers(release: str | None) -> tuple[int, int] | None:
     """Major and minor number of a kernel release."""
     m = re.match(r"(\d+)\.(\d+)", release or "")

@@ -9,20 +9,32 @@ below it, and where it is nobody's there, in those of the whole tree (some secon
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from btfd import kbuild
+from btfd.config import TreeSettings
 from btfd.errors import from_os
 
 
 def root_of(path: str, trees: tuple[str, ...]) -> str | None:
-    """The build tree that `path` is a source of: one that holds it, or the one of `trees` whose
-    sources do."""
+    """The build tree that `path` is a source of: one that holds it, or the one of `trees` that
+    does (external modules have no vmlinux to be known by), or whose sources do."""
     inside = kbuild.find_tree(path)
     if inside is not None:
         return inside
     real = os.path.realpath(path)
-    return next((tree for tree in trees if _below(real, _sources(tree))), None)
+    return next(
+        (tree for tree in trees if _below(real, tree) or _below(real, _sources(tree))), None
+    )
+
+
+def base_of(tree: str, trees: Sequence[TreeSettings]) -> str:
+    """The vmlinux that the modules of a tree stand on: its own, or what was configured."""
+    real = os.path.realpath(tree)
+    named = next((t.base for t in trees if t.base and os.path.realpath(t.root) == real), "")
+    if not named:
+        return os.path.join(tree, kbuild.BASE)
+    return os.path.join(named, kbuild.BASE) if os.path.isdir(named) else named
 
 
 def modules_of(tree: str, path: str) -> list[str]:
@@ -59,7 +71,8 @@ def _below(path: str, root: str) -> bool:
 def _holders(tree: str, name: str) -> Iterator[str]:
     """Modules that an object is linked into: their .mod stands beside it or further up."""
     folder = os.path.dirname(name)
-    word = os.fsencode(name)
+    # Those of external modules have whole paths.
+    words = {os.fsencode(name), os.fsencode(os.path.join(tree, name))}
     while True:
         try:
             with os.scandir(os.path.join(tree, folder)) as entries:
@@ -67,7 +80,7 @@ def _holders(tree: str, name: str) -> Iterator[str]:
         except FileNotFoundError:
             mods = []
         for mod in mods:
-            if word in _read(os.path.join(tree, folder, mod)).split():
+            if not words.isdisjoint(_read(os.path.join(tree, folder, mod)).split()):
                 yield os.path.join(folder, mod[:-4] + ".ko")
         if not folder:
             return

@@ -31,6 +31,8 @@ MESSAGE_IDS = {
     "degraded": "c59e0b7a41d84f2fb36a8d20e97f1c63",
     "deaf": "e813f7c6925d4ab0a7f1d46c0b38e52a",
 }
+#: Characters of a field: a datagram that the socket does not take would be lost as a whole.
+LONGEST = 1 << 15
 _ERROR, _WARNING, _NOTICE, _INFO, _DEBUG = 3, 4, 5, 6, 7
 _PRIORITIES = {
     "failed": _ERROR,
@@ -99,7 +101,8 @@ def entry(event: Event) -> bytes:
     for key, value in more.items():
         if key not in ("tree", "milliseconds") and value not in (None, [], ""):
             text = value if isinstance(value, str) else json.dumps(value)
-            fields["BTFD_" + key.upper().replace("-", "_")] = text
+            if len(text) <= LONGEST:
+                fields["BTFD_" + key.upper().replace("-", "_")] = text
     return b"".join(_line(key, value) for key, value in fields.items())
 
 

@@ -101,6 +101,7 @@ class BuildTree:
         self._records = store.modules(self.root)
         self._links = store.links(self.root)
         self._base: BaseInfo | None = None
+        self._replaced: BaseInfo | None = None
         self._base_stamp: Stamp | None = None
         self._looked_at: Stamp | None = None
         self._digest: str | None = None
@@ -248,8 +249,8 @@ class BuildTree:
         modules = self.modules()
         if name in modules:
             return name
-        bare = _bare(name)
-        return next((m for m in modules if "/" not in name and _bare(m) == bare), None)
+        bare = kbuild.module_name(name)
+        return next((m for m in modules if "/" not in name and kbuild.module_name(m) == bare), None)
 
     @property
     def release(self) -> str | None:
@@ -308,6 +309,11 @@ class BuildTree:
                 raise news.problem or Problem("not there", path=self.base_path)
         return self._base
 
+    def take_replaced(self) -> BaseInfo | None:
+        """The base that the present one took the place of, once; None where it was not loaded."""
+        replaced, self._replaced = self._replaced, None
+        return replaced
+
     def release_base(self) -> None:
         """Lets the base go; it is loaded again when it is needed."""
         self._base = None
@@ -359,6 +365,8 @@ class BuildTree:
         after = stamp_of(self.base_path)
         if after is None or (after != stamp and not self.encode_base):
             return BaseNews(BaseState.WRITING)
+        if self._base is not None and self._base.base.digest != base.base.digest:
+            self._replaced = self._base
         self._base = base
         self._digest, self._release = base.base.digest, base.release
         self._base_stamp = self._looked_at = after
@@ -390,8 +398,3 @@ class BuildTree:
         except OSError:
             return False
         return found.has_dwarf and not found.has_btf
-
-
-def _bare(name: str) -> str:
-    """A module's name as the kernel knows it."""
-    return os.path.basename(name).removesuffix(".ko").replace("-", "_")

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from btfd import kbuild, usage
-from btfd.encode import Outcome, Prepared, Request, encode_file, prepare
+from btfd.encode import Outcome, Prepared, Request, encode_file, full_is_cheap, prepare
 from btfd.engine import Core, Graph
 from btfd.errors import Problem
 from btfd.feedback import Memory
@@ -113,7 +113,7 @@ class Work:
                 self.scheduler.retry(job, now)
                 return False
             alone = self.scheduler.occupied == 1 and not len(self.scheduler)
-            self._submit(pool, job, self._share(request, alone))
+            self._submit(pool, job, self._share(job, request, alone))
         return True
 
     def _start_ahead(self, pool: Executor, now: float) -> bool:
@@ -130,12 +130,17 @@ class Work:
                 self.scheduler.prepared(job, None)
                 continue
             alone = self.scheduler.occupied == 1 and len(self.scheduler) == 1
-            self._prepare(pool, job, self._share(request, alone))
+            self._prepare(pool, job, self._share(job, request, alone))
         return True
 
-    def _share(self, request: Request, alone: bool) -> Request:
-        """One module alone gets every core, a crowd gets one each."""
-        return replace(request, threads=self.jobs if alone else 1)
+    def _share(self, job: Job, request: Request, alone: bool) -> Request:
+        """One module alone gets every core, a crowd gets one each.
+
+        Who edited that one module and looks at the result is told its full size too.
+        """
+        full = alone and not self.once and job.reason != BASE_CHANGED
+        full = full and full_is_cheap(os.path.join(self._tree.root, job.path))
+        return replace(request, threads=self.jobs if alone else 1, full=full)
 
     def remember(self) -> None:
         """Takes note of the BTF that is in modules now, so that their next one can be compared."""
@@ -223,10 +228,12 @@ class Work:
         by_kbuild = self._tree.use.who == kbuild.KBUILD and job.reason in (NEVER, NEW_LINK)
 
         def compare(graph: Graph) -> list[dict[str, Any]] | None:
-            if not self.once and job.reason != BASE_CHANGED:
+            if self.once:
+                return None  # nobody asks any more
+            if job.reason != BASE_CHANGED:
                 return self._memory.news(self._core, path, graph)
-            # Nobody asks any more; or thousands follow a change of the base.
-            self._memory.forget(path)
+            # Thousands follow a change of the base; what comes next is compared with these.
+            self._memory.remember(path, graph)
             return None
 
         def work() -> Outcome:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel.tree import KernelTree, NoTree, get
 from tests.support import sample
 from tests.support.run import btfd
 
@@ -31,3 +32,12 @@ def encoded_tree(sample_tree: Path, tmp_path_factory: pytest.TempPathFactory) ->
     assert len(told) == len(sample.WITHOUT_DWARF), done.stderr
     assert all(any(name in line for name in sample.WITHOUT_DWARF) for line in told), told
     return out
+
+
+@pytest.fixture(scope="session")
+def kernel_tree() -> KernelTree:
+    """Debian's newest 6.1 cloud kernel, fetched where it is not in the cache."""
+    try:
+        return get()
+    except NoTree as error:
+        pytest.skip(str(error))

@@ -5,7 +5,7 @@ colour: `~` changed, `+` added, `-` removed.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from btfd.cli.output import Output
@@ -19,15 +19,28 @@ _MARKS = {"changed": ("~", "yellow"), "added": ("+", "green"), "removed": ("-", 
 _LINKAGE = {0: "static", 1: "global", 2: "extern"}
 
 
-def lines(changes: Sequence[Change], out: Output, *, most: int | None = LINES) -> list[str]:
-    """One line a change, and one for the rest."""
-    shown = changes if most is None or len(changes) <= most else changes[: most - 1]
+def lines(
+    changes: Sequence[Change],
+    out: Output,
+    *,
+    most: int | None = LINES,
+    whole: Mapping[str, int] | None = None,
+) -> list[str]:
+    """One line a change, and one for the rest. `whole`: counts, where not all are given."""
+    every = dict(whole or counts(changes))
+    all_fit = most is None or sum(every.values()) <= most
+    shown = changes if most is None or all_fit else changes[: most - 1]
     text = [line(change, out, phrases=PHRASES) for change in shown]
-    rest = changes[len(shown) :]
+    told = counts(shown)
+    rest = counted({word: n - told[word] for word, n in every.items()})
     if rest:
-        parts = [f"{n} {word}" for word, n in counts(rest).items() if n]
-        text.append(f"and {', '.join(parts)} more")
+        text.append(f"and {rest} more")
     return text
+
+
+def counted(numbers: Mapping[str, int]) -> str:
+    """`3 changed, 1 added`; nothing where all is zero."""
+    return ", ".join(f"{n} {word}" for word, n in numbers.items() if n > 0)
 
 
 def line(change: Change, out: Output, *, phrases: int | None = None) -> str:

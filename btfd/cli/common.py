@@ -7,9 +7,9 @@ the file's own build tree would pass to pahole, unless the user says otherwise.
 import argparse
 import os
 
-from btfd import elf, features, kbuild
+from btfd import config, elf, features, kbuild, roster, sources
 from btfd.cli.output import Output
-from btfd.config import Settings
+from btfd.config import Settings, TreeSettings
 from btfd.encode import BaseInfo
 from btfd.engine import Core
 from btfd.errors import UsageProblem
@@ -66,10 +66,15 @@ def encoder_flags(arguments: argparse.Namespace) -> dict[str, object]:
 
 def options_for(tree: str | None, settings: Settings, out: Output) -> EncoderOptions:
     """Encoder options for files of a tree (None: outside any)."""
-    config = kbuild.read_config(tree) if tree is not None else None
+    found = kbuild.read_config(tree) if tree is not None else None
     release = kbuild.release_of(tree) if tree is not None else None
     note_unknown(settings, out)
-    return settings.adjust(kbuild.encoder_options(config, release))
+    return settings.adjust(kbuild.encoder_options(found, release))
+
+
+def trees(settings: Settings) -> tuple[TreeSettings, ...]:
+    """The trees of the configuration, and those that were added to the service."""
+    return settings.trees + tuple(roster.read(roster.default_path()))
 
 
 def note_unknown(settings: Settings, out: Output) -> None:
@@ -86,20 +91,22 @@ def load_base(core: Core, path: str) -> BaseInfo:
 def find_base(path: str, out: Output) -> str | None:
     """The base for a file when none was named; None: it stands alone.
 
-    A module (by its name, else by its ELF type) gets the vmlinux of the tree that holds it.
+    A module (by its name, else by its ELF type) gets the vmlinux of the tree that holds it, or the
+    one that was configured for a directory of external modules.
     """
     try:
         if not os.path.exists(path) or not (path.endswith(".ko") or elf.identify(path).is_module):
             return None
     except OSError:
         return None  # whoever opens it next says so
-    tree = kbuild.find_tree(path)
+    known = trees(config.load({}))
+    tree = sources.root_of(path, tuple(one.root for one in known))
     if tree is None:
         raise UsageProblem(
             "a module needs a base, and it lies in no kernel build tree",
             path=path,
             hint="give --base vmlinux, or --base /sys/kernel/btf/vmlinux for the running kernel",
         )
-    base = os.path.join(tree, kbuild.BASE)
+    base = sources.base_of(tree, known)
     out.note_once(f"base: {base}")
     return base

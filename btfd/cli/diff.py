@@ -196,8 +196,7 @@ def _show(
             for note in changes.notes(list_, subject.path or subject.name):
                 out.text(note + "\n")
         elif list_:
-            counted = feedback.counts(list_)
-            words = ", ".join(f"{n} {word}" for word, n in counted.items() if n)
+            words = changes.counted(feedback.counts(list_))
             out.line(f"{out.paint(subject.name, 'bold')}: {words}")
             if everything:
                 for change in list_:

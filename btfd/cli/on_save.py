@@ -24,6 +24,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from btfd import config, resolver, sources
@@ -34,7 +35,7 @@ from btfd.cli import changes, common, phrases
 from btfd.cli.events import as_event
 from btfd.cli.output import Output
 from btfd.config import Settings
-from btfd.encode import Outcome, Request, encode_file
+from btfd.encode import Outcome, Request, encode_file, full_is_cheap
 from btfd.engine import Core, Graph, native
 from btfd.errors import Problem, UsageProblem
 from btfd.feedback import Memory, ranked
@@ -62,8 +63,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     settings = config.load({})
     path = os.path.abspath(args.file)
-    trees = tuple(tree.root for tree in settings.trees)
-    tree = os.path.realpath(args.tree) if args.tree else sources.root_of(path, trees)
+    roots = tuple(tree.root for tree in common.trees(settings))
+    tree = os.path.realpath(args.tree) if args.tree else sources.root_of(path, roots)
     if tree is None:
         out.note(f"{args.file}: in no kernel build tree", "name it with --tree, or in `trees`")
         return 0
@@ -191,7 +192,7 @@ def _alone(
     out: Output,
 ) -> Iterator[Event]:
     """The same without a service: build, encode, compare with what was there before."""
-    base = common.load_base(core, os.path.join(tree, "vmlinux"))
+    base = common.load_base(core, sources.base_of(tree, common.trees(settings)))
     memory = Memory()
     paths = {module: os.path.join(tree, module) for module in modules}
     memory.fill(core, base.base, paths.values())
@@ -207,7 +208,8 @@ def _alone(
         def compare(graph: Graph, path: str = path) -> list[dict[str, Any]] | None:
             return memory.news(core, path, graph)
 
-        outcome = encode_file(core, path, request, compare=compare)
+        full = full_is_cheap(path)
+        outcome = encode_file(core, path, replace(request, full=full), compare=compare)
         yield _as_event(outcome, tree, module)
 
 

@@ -39,7 +39,8 @@ def show(event: Event, out: Output) -> None:
     else:
         name = out.paint(event.kind, _COLOURS[event.kind]) if event.kind in _COLOURS else event.kind
         out.line(f"{name}: {words(event)}")
-        for text in changes.lines(ranked(fields.get("feedback") or ()), out):
+        told = ranked(fields.get("feedback") or ())
+        for text in changes.lines(told, out, whole=fields.get("counts")):
             out.line(f"  {text}")
         for warning in fields.get("warnings", ()):
             out.note(f"{whole(event)}: {warning}")
@@ -75,6 +76,10 @@ def words(event: Event) -> str:
             overtaken = fields["overtaken"]
             dropped = f", {overtaken} overtaken" if overtaken else ""
             return f"{_base(event)} has new BTF {fields['digest'][:12]}{dropped}"
+        case "base-types":
+            took = sum(fields["milliseconds"].values())
+            said = changes.counted(fields["counts"]) or "no type changed"
+            return f"{_base(event)}: {said}, compared in {took:.0f} ms"
         case "base-found":
             return f"{_base(event)} has BTF {fields['digest'][:12]}"
         case "reloaded":

@@ -28,7 +28,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 create_exception!(btfd._core, CoreError, PyException, "Input that cannot be served.");
 create_exception!(
@@ -381,6 +381,7 @@ fn encode(
             Some(base) if keep => encoder::encode_and_keep(&image, base, &on, threads, &wish)?,
             base => encoder::encode(&image, base, &on, threads, &wish)?,
         };
+        let begun = Instant::now();
         let full_size = match base {
             Some(_) if full => {
                 let ids = made.ids.as_ref();
@@ -392,11 +393,13 @@ fn encode(
             }
             _ => None,
         };
+        let measured = begun.elapsed();
         let ms = |d: Duration| d.as_secs_f64() * 1e3;
         let (bytes, base) = (made.to_bytes(), made.base.as_ref().map(Btf::to_bytes));
         let stages = &made.stages;
         // Few modules have ids.
         let resolving = made.ids.as_ref().map(|_| ("ids", ms(stages.ids)));
+        let whole = full_size.map(|_| ("full", ms(measured)));
         Ok(Encoded {
             types: made.btf.types.len(),
             functions: made.btf.types.iter().filter(|t| t.kind() == Some(Kind::Func)).count(),
@@ -414,6 +417,7 @@ fn encode(
             ]
             .into_iter()
             .chain(resolving)
+            .chain(whole)
             .collect(),
             bytes,
             base,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support import sample
 from tests.support.run import btfd, run
+from tests.support.sample import Driver
 
 LOOPY = "kernel/drivers/net/loopy.ko"
 HEADER = "kernel/drivers/net/loopy.h"
@@ -114,63 +113,37 @@ def test_layout(encoded_tree: Path, edited: Path) -> None:
 
 
 @pytest.fixture
-def driver(encoded_tree: Path, tmp_path: Path) -> Path:
-    """A tree with what kbuild leaves beside one driver, and a configuration that builds it."""
-    source, tree = tmp_path / "source", tmp_path / "tree"
-    shutil.copytree(sample.SOURCES, source)
-    sample.build(tree, sources=source)
-    shutil.copy(encoded_tree / "vmlinux", tree / "vmlinux")
-    (tree / "source").symlink_to(source)
-    objects = "kernel/drivers/net/loopy_main.o kernel/drivers/net/loopy_ethtool.o\n"
-    (tree / "kernel/drivers/net/loopy.mod").write_text(objects)
-    config = tmp_path / "config/btfd"
-    config.mkdir(parents=True)
-    (config / "config.yaml").write_text(
-        f"trees: [{tree}]\nbuild: make -s -C {source} OUT={{tree}} {{modules}}\n"
-    )
-    return tree
+def driver(encoded_tree: Path, tmp_path: Path) -> Driver:
+    return sample.driver(tmp_path, encoded_tree)
 
 
-def on_save(driver: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    home = {
-        "XDG_CONFIG_HOME": str(driver.parent / "config"),
-        "BTFD_SOCKET": str(driver.parent / "run/socket"),
-    }
-    file = driver.parent / "source/kernel/drivers/net/loopy_main.c"
-    return run(sys.executable, "-m", "btfd", "on-save", str(file), *more, env=home)
+def on_save(driver: Driver, *more: str) -> subprocess.CompletedProcess[str]:
+    file = driver.source / Driver.MAIN
+    return run(sys.executable, "-m", "btfd", "on-save", str(file), *more, env=driver.env)
 
 
-def touch(driver: Path, old: str, new: str) -> None:
-    header = driver.parent / "source" / HEADER
-    text = header.read_text()
-    assert old in text
-    header.write_text(text.replace(old, new))
-    late = time.time() + 2
-    os.utime(header, (late, late))  # newer than the objects, whatever the clock's grain
-
-
-def test_on_save_builds_encodes_and_tells(driver: Path) -> None:
-    assert btfd("encode", driver / LOOPY).returncode == 0
-    touch(driver, "\tu64 bytes;\n", "\tu64 bytes;\n\tu64 lost;\n")
+def test_on_save_builds_encodes_and_tells(driver: Driver) -> None:
+    assert btfd("encode", driver.tree / LOOPY).returncode == 0
+    driver.edit("\tu64 bytes;\n", "\tu64 bytes;\n\tu64 lost;\n")
     done = on_save(driver, "--build")
     assert done.returncode == 0, done.stderr
     assert STATS in done.stdout
-    touch(driver, "u64 lost", "u32 lost")
+    driver.edit("u64 lost", "u32 lost")
     done = on_save(driver, "--build", "--format", "gcc")
     assert done.returncode == 0, done.stderr
-    assert f"{driver.parent / 'source' / HEADER}:11:6: note: " in done.stdout
+    assert f"{driver.source / HEADER}:11:6: note: " in done.stdout
     assert "lost u64 -> u32" in done.stdout
 
 
-def test_on_save_tells_what_the_compiler_said(driver: Path) -> None:
-    touch(driver, "\tu64 bytes;\n", "\tu64 bytes bytes;\n")
+def test_on_save_tells_what_the_compiler_said(driver: Driver) -> None:
+    driver.edit("\tu64 bytes;\n", "\tu64 bytes bytes;\n")
     done = on_save(driver, "--build")
     assert done.returncode == 1
     assert "the build failed" in done.stderr
     assert "error:" in done.stderr
 
 
-def test_on_save_without_a_service_needs_a_build(driver: Path) -> None:
+def test_on_save_without_a_service_needs_a_build(driver: Driver) -> None:
     done = on_save(driver)
     assert done.returncode == 1
     assert "no service is running" in done.stderr

@@ -116,6 +116,17 @@ EDITS = (
         "~ struct wire_ring 72 -> 80 bytes: +first (u64) at 0, 5 members moved by +8 bytes",
     ),
     edit(
+        "member-beyond-a-cache-line",
+        (
+            "\t\tu32 errors;\n\t} bad;",
+            "\t\tu32 errors[20];\n\t} bad;",
+        ),
+        (
+            "~ struct wire 104 -> 176 bytes: bad 8 -> 84 bytes, bad.errors u32 -> u32[20], "
+            "no hole of 4 bytes behind bad any more, 4 members moved by +72 bytes"
+        ),
+    ),
+    edit(
         "member-removed-last",
         (
             "\tu64 budget;\n",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.tree import KernelTree, NoTree, get
+from tests.kernel.tree import KernelTree
 from tests.support import btf
 from tests.support.elf import Elf
 from tests.support.run import KBUILD_FEATURES, btfd
@@ -20,15 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.kernel)
-
-
-@pytest.fixture(scope="session")
-def kernel_tree() -> KernelTree:
-    """Debian's newest 6.1 cloud kernel, fetched where it is not in the cache."""
-    try:
-        return get()
-    except NoTree as error:
-        pytest.skip(str(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +39,10 @@ class Headers:
         (found,) = self.root.glob("boot/vmlinuz-*")
         return found
 
-    def make(self, directory: Path) -> str:
-        """Builds the module in a directory; what make says."""
-        done = must("make", "-C", self.build, f"M={directory}", "modules", timeout=1800)
+    def make(self, directory: Path, *, jobs: int = 1) -> str:
+        """Builds the modules in a directory; what make says."""
+        words = ("make", f"-j{jobs}", "-C", self.build, f"M={directory}", "modules")
+        done = must(*words, timeout=1800)
         return done.stdout + done.stderr
 
 
@@ -55,6 +57,32 @@ def get(name: str, *, image: bool = False) -> Headers:
             if not target.exists():
                 _fetch(name, target, image)
     return Headers(target)
+
+
+def sources(series: str, names: Sequence[str]) -> dict[str, str]:
+    """Texts of files of linux-source-SERIES ("6.1"), by their names in it.
+
+    The package is 140 MB, and to unpack it takes some seconds; only these files are kept.
+    """
+    place = cache_dir() / f"source-{series}"
+    if missing := [name for name in names if not (place / name).exists()]:
+        check_machine(f"sources of {series}")
+        place.mkdir(parents=True, exist_ok=True)
+        with (cache_dir() / "lock").open("w") as lock, private_apt() as (work, options):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            command("apt-get", *options, "-q", "update")
+            package = f"linux-source-{series}"
+            command("apt-get", *options, "-q", "download", package, cwd=work / "deb")
+            (archive,) = (work / "deb").iterdir()
+            command("dpkg-deb", "-x", str(archive), str(work / "root"))
+            archive.unlink()
+            (packed,) = (work / "root/usr/src").glob("*.tar.xz")
+            wanted = [f"{package}/{name}" for name in missing]
+            command("tar", "-xJf", str(packed), "-C", str(work), *wanted)
+            for name in missing:
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                (work / package / name).rename(place / name)
+    return {name: (place / name).read_text() for name in names}
 
 
 def _depends(options: list[str], package: str) -> list[str]:
@@ -82,4 +110,4 @@ def _fetch(name: str, target: Path, image: bool) -> None:
         (work / "root").rename(target)
 
 
-__all__ = ["Headers", "NoTree", "get"]
+__all__ = ["Headers", "NoTree", "get", "sources"]

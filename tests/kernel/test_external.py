@@ -87,8 +87,7 @@ def booted(image: Path, paths: list[Path]) -> Report:
 
 
 def test_over_the_running_kernel(kernel_tree: KernelTree, tmp_path: Path) -> None:
-    release = (kernel_tree.root / "include/config/kernel.release").read_text().strip()
-    said = build(("hello",), get(release), tmp_path)
+    said = build(("hello",), get(kernel_tree.release), tmp_path)
     module, base = tmp_path / "hello.ko", tmp_path / "vmlinux"
     assert "Skipping BTF generation" in said
     assert Elf.read(module).find(".BTF") is None

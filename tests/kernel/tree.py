@@ -25,6 +25,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from btfd import elf
+
 META = "linux-image-cloud-amd64-dbg"
 STAMP = ".complete"
 
@@ -51,6 +53,14 @@ class KernelTree:
     def modules(self) -> list[str]:
         """Paths below the root, in order."""
         return (self.root / "modules.order").read_text().split()
+
+    @property
+    def release(self) -> str:
+        """What `uname -r` says on it."""
+        found = elf.kernel_release(str(self.vmlinux))
+        if found is None:
+            raise NoTree(f"{self.vmlinux} does not say of which release it is")
+        return found
 
     def find(self, name: str) -> str:
         """The path of the module with that name."""
@@ -121,6 +131,61 @@ def command(*words: str, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def older() -> KernelTree:
+    """The oldest kernel of the same series that apt still has: vmlinux and modules, nothing else.
+
+    $BTFD_TEST_OLDER names one that is there already instead.
+    """
+    given = os.environ.get("BTFD_TEST_OLDER")
+    if given:
+        return KernelTree(Path(given).resolve())
+    target = cache_dir() / "older"
+    if not (target / STAMP).exists():
+        check_machine("older kernel")
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        with (cache_dir() / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (target / STAMP).exists():
+                _fetch_older(target)
+    return KernelTree(target)
+
+
+def _fetch_older(target: Path) -> None:
+    with private_apt() as (work, options):
+        command("apt-get", *options, "-q", "update")
+        names = command("apt-cache", *options, "pkgnames", "linux-image-6.1.0-").split()
+        known = {
+            int(match[1]): match[0]
+            for name in names
+            if (match := re.fullmatch(r"linux-image-6\.1\.0-(\d+)-cloud-amd64-dbg", name))
+        }
+        if len(known) < 2:
+            raise NoTree("apt knows one 6.1 kernel only")
+        command("apt-get", *options, "-q", "download", known[min(known)], cwd=work / "deb")
+        (archive,) = (work / "deb").iterdir()
+        command("dpkg-deb", "-x", str(archive), str(work / "root"))
+        archive.unlink()
+        tree = work / "tree"
+        tree.mkdir()
+        _arrange_debug(work / "root/usr/lib/debug", tree)
+        shutil.rmtree(target, ignore_errors=True)
+        tree.rename(target)
+
+
+def _arrange_debug(debug: Path, tree: Path) -> str:
+    """vmlinux, modules and their list; gives the release."""
+    (modules,) = (debug / "lib/modules").iterdir()
+    release = modules.name
+    shutil.move(modules / "kernel", tree / "kernel")
+    shutil.move(debug / f"boot/vmlinux-{release}", tree / "vmlinux")
+    names = sorted(str(path.relative_to(tree)) for path in tree.glob("kernel/**/*.ko"))
+    if not names:
+        raise NoTree("the package holds no modules")
+    (tree / "modules.order").write_text("".join(name + "\n" for name in names))
+    (tree / STAMP).write_text(release + "\n")
+    return release
+
+
 def _fetch() -> KernelTree:
     with private_apt() as (work, options):
         command("apt-get", *options, "-q", "update")
@@ -157,22 +222,13 @@ def _newest(options: list[str]) -> str:
 
 def _arrange(unpacked: Path, tree: Path) -> Path:
     """Puts what the packages hold where a build would have put it."""
-    debug = unpacked / "usr/lib/debug"
-    (modules,) = (debug / "lib/modules").iterdir()
-    release = modules.name
     (tree / "include/config").mkdir(parents=True)
-    shutil.move(modules / "kernel", tree / "kernel")
-    shutil.move(debug / f"boot/vmlinux-{release}", tree / "vmlinux")
+    release = _arrange_debug(unpacked / "usr/lib/debug", tree)
     shutil.move(unpacked / f"boot/vmlinuz-{release}", tree / "vmlinuz")
     config = (unpacked / f"boot/config-{release}").read_text().splitlines(keepends=True)
     chosen = "".join(line for line in config if line.startswith("CONFIG_"))
     (tree / "include/config/auto.conf").write_text(chosen)
     (tree / "include/config/kernel.release").write_text(release + "\n")
-    names = sorted(str(path.relative_to(tree)) for path in tree.glob("kernel/**/*.ko"))
-    if not names:
-        raise NoTree("the package holds no modules")
-    (tree / "modules.order").write_text("".join(name + "\n" for name in names))
-    (tree / STAMP).write_text(release + "\n")
     return tree
 
 

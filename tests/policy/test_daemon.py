@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -228,6 +229,48 @@ def test_new_base_redoes_all_the_same_base_nothing(root: Path) -> None:
         run.wait(lambda: "base-changed" in run.kinds())
         run.wait(lambda: all_current(run))
         assert set(core.encoded.values()) == {2}
+        run.wait(lambda: "base-types" in run.kinds())
+        (told,) = (e for e in run.journal.since(None).events if e.kind == "base-types")
+        assert told.path == str(root / "vmlinux")
+        assert told.fields["counts"] == {"changed": 1, "added": 0, "removed": 0}
+        assert [change["layer"] for change in told.fields["feedback"]] == ["base"]
+
+
+def test_the_first_edit_after_a_new_base_has_feedback(root: Path) -> None:
+    def told() -> list[Any]:
+        events = run.journal.since(None).events
+        return [e.fields["feedback"] for e in events if (e.kind, e.path) == ("encoded", M1)]
+
+    with running(root, FakeCore()) as run:
+        run.wait(lambda: all_current(run))
+        link_base(root, "two")
+        run.wait(lambda: len(told()) == 2)
+        assert told()[1] is None
+        run.wait(lambda: all_current(run))
+        link(root, M1, "edited")
+        run.wait(lambda: len(told()) == 3)
+        assert [change["name"] for change in told()[2]] == ["s"]
+
+
+def test_a_lone_edit_is_told_its_full_size(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    core = FakeCore()
+
+    def sizes(module: str) -> list[int | None]:
+        events = run.journal.since(None).events
+        return [e.fields["full_bytes"] for e in events if (e.kind, e.path) == ("encoded", module)]
+
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run))
+        link(root, M1, "edited")
+        run.wait(lambda: len(sizes(M1)) == 2)
+        assert sizes(M1)[1] == 100
+        monkeypatch.setattr("btfd.encode.FULL_UP_TO", 5)
+        link(root, M1, "edited and large")
+        run.wait(lambda: len(sizes(M1)) == 3)
+        assert sizes(M1)[2] is None
+        link_base(root, "two")
+        run.wait(lambda: len(sizes(M1)) == 4)
+        assert sizes(M1)[3] is None
 
 
 def test_after_a_burst_memory_is_given_back(

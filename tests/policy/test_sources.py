@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from btfd import sources
+from btfd.config import TreeSettings
 
 
 @pytest.fixture
@@ -67,3 +68,27 @@ def test_the_tree_of_a_source_outside_it(tree: Path) -> None:
 def test_what_modules_order_does_not_list_is_no_module(tree: Path) -> None:
     (tree / "modules.order").write_text("drivers/net/lone.o\n")
     assert sources.modules_of(str(tree), str(tree.parent / "src/include/linux/all.h")) == [LONE]
+
+
+@pytest.fixture
+def external(tmp_path: Path) -> Path:
+    """A directory of external modules, as M= leaves it: every path is whole."""
+    out = tmp_path / "external"
+    (out / "sub").mkdir(parents=True)
+    for name in ("main.c", "sub/part.c", "own.h"):
+        (out / name).touch()
+    (out / ".main.o.cmd").write_text(f"deps_{out}/main.o := \\\n  {out}/own.h \\\n")
+    (out / "hello.mod").write_text(f"{out}/main.o\n{out}/sub/part.o\n")
+    (out / "modules.order").write_text(f"{out}/hello.ko\n")
+    return out
+
+
+def test_external_modules(external: Path, tree: Path) -> None:
+    trees = (TreeSettings(str(tree)), TreeSettings(str(external), base=str(tree)))
+    for name in ("main.c", "sub/part.c", "own.h"):
+        path = str(external / name)
+        assert sources.root_of(path, tuple(t.root for t in trees)) == str(external)
+        assert sources.modules_of(str(external), path) == ["hello.ko"]
+    assert sources.root_of(str(external / "main.c"), ()) is None
+    assert sources.base_of(str(external), trees) == str(tree / "vmlinux")
+    assert sources.base_of(str(tree), trees) == str(tree / "vmlinux")

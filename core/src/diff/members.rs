@@ -233,6 +233,10 @@ fn body<'a>(
 }
 
 fn crossing(was: bool, is: bool, m: &Leaf, n: &Leaf, inside: &Inside<'_>, out: &mut Vec<Detail>) {
+    // What no line has room for lies on two before and after.
+    if m.at.bits.max(n.at.bits) > crate::layout::CACHE_LINE * 8 {
+        return;
+    }
     let line = |side: usize, leaf: &Leaf| {
         let bit = inside.starts[side].saturating_add(leaf.at.offset);
         Some(Value::Number(i128::from(bit / (crate::layout::CACHE_LINE * 8))))

@@ -1,0 +1,1 @@
+"""The language server: what `btfd.built` knows, said to an editor."""
