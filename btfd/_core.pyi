@@ -144,8 +144,8 @@ class Rebase:
     """
 
     def __init__(self, old: Base, new: Base) -> None: ...
-    def over(self, kept: bytes) -> tuple[bytes, bytes, int, int] | None:
-        """The BTF over the new base, what is to be kept of it, and how many types and functions.
+    def over(self, kept: bytes) -> tuple[bytes, int, int] | None:
+        """The BTF over the new base, and how many types and functions it has.
 
         The BTF is the same bytes as those of an encode over the new base. None where only that can
         tell, or where `kept` is damaged or of another version; it must be of this old base. About

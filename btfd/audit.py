@@ -44,7 +44,7 @@ class Audit:
     def __init__(self, core: Core, tree: BuildTree) -> None:
         self._core = core
         self._root = tree.root
-        self._request = replace(tree.request(), threads=1)
+        self._request = replace(tree.request(), threads=1, kept=None)
         self._by_kbuild = tree.use.who == KBUILD
         self._earlier = {m: tree.earlier(m) for m in tree.modules()}
 

@@ -218,6 +218,8 @@ class Daemon:
             self._heal(now)
             self._dispatch(pool, now)
             self._answer()
+            if scheduler.idle:
+                self.tree.release_old_base()
             self._rest.look(scheduler.idle, self.work.done, now)
             if self.watcher is not None and not self.watcher.alive:
                 reason = self.watcher.dead or "the reader ended"

@@ -20,6 +20,7 @@ from btfd import elf, resolver
 from btfd.engine import Base, Core, Encoded, Graph, Stamp, stamp_of
 from btfd.errors import Busy, Problem, Refused, Superseded, from_os
 from btfd.kbuild import EncoderOptions
+from btfd.kept import Kept
 from btfd.resolver import Resolver, Settled
 from btfd.writers import being_written
 
@@ -48,6 +49,8 @@ class Request:
     """Also find out what the BTF would take without a base."""
     force_base: bool = False
     resolver: Resolver = resolver.NATIVE
+    kept: Kept | None = None
+    """Where types are kept, and may be found, when only the base has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +131,22 @@ def prepare(
     below = base.base if base else None
     features, left_out = usable(request, detached)
     began = time.time_ns()
-    made = core.encode(
-        path,
-        below,
-        features,
-        lang_exclude=request.options.lang_exclude,
-        threads=request.threads,
-        full=request.full,
-        resolve=detached is None,
-        earlier=earlier,
-    )
+    kept = request.kept if detached is None else None
+    made: Encoded | None = None
+    if kept is not None and below is not None:
+        made = kept.moved(core, path, stamp_of(path), below, request.options.key)
+    if made is None:
+        made = core.encode(
+            path,
+            below,
+            features,
+            lang_exclude=request.options.lang_exclude,
+            threads=request.threads,
+            full=request.full,
+            resolve=detached is None,
+            earlier=earlier,
+            keep=kept is not None,
+        )
     if base is not None and not request.force_base:
         check_release(made.vermagic, base)
     if not wanted():
@@ -222,6 +231,9 @@ def _install(
             path, done.btf, made.stamp, btf_ids=done.words, base=made.btf_base
         )
         status = "encoded" if word == "written" else "unchanged"
+        if prepared.request.kept is not None and base is not None:
+            options = prepared.request.options
+            prepared.request.kept.put(path, stamp, base.base, options.key, made)
     installed = time.perf_counter()
     stages["install"] = (installed - started) * 1000
     feedback = compare((done.btf, base.base if base else None, made.btf_base))

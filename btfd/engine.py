@@ -89,6 +89,14 @@ class Encoded(Protocol):
     def warnings(self) -> list[str]: ...
     @property
     def stages(self) -> dict[str, float]: ...
+    @property
+    def kept(self) -> bytes | None: ...
+
+
+class Rebase(Protocol):
+    """A way from one base to another."""
+
+    def over(self, kept: bytes) -> tuple[bytes, int, int] | None: ...
 
 
 class Core(Protocol):
@@ -109,12 +117,17 @@ class Core(Protocol):
         full: bool,
         resolve: bool,
         earlier: tuple[str, bytes] | None,
+        keep: bool = False,
     ) -> Encoded:
         """DWARF to BTF, over `base` or stand-alone. Writes nothing.
 
         With `resolve` also the words for `.BTF_ids`; `earlier`: build id and pristine words of an
-        earlier sight.
+        earlier sight. With `keep` also what a change of the base needs.
         """
+        ...
+
+    def rebase(self, old: Base, new: Base) -> Rebase:
+        """A way from one base to another, for what was kept of encodes over the old one."""
         ...
 
     def install(
@@ -212,6 +225,7 @@ class Native:
         full: bool,
         resolve: bool,
         earlier: tuple[str, bytes] | None,
+        keep: bool = False,
     ) -> Encoded:
         with self._translate(path):
             return self._core.encode(
@@ -223,7 +237,14 @@ class Native:
                 full=full,
                 resolve=resolve,
                 earlier=earlier,
+                keep=keep,
             )
+
+    def rebase(self, old: Base, new: Base) -> Rebase:
+        with self._translate():
+            a, b = _own(old), _own(new)
+            assert a is not None and b is not None
+            return self._core.Rebase(a, b)
 
     def install(
         self,

@@ -6,6 +6,7 @@ of the tree itself goes before what is said of all. Cost: the tree's, which read
 and its rows of the index.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from btfd.bases import Bases
 from btfd.config import Settings, TreeSettings
 from btfd.engine import Core
+from btfd.kept import Kept
 from btfd.store import Store, default_path
 from btfd.tree import BuildTree
 
@@ -34,9 +36,14 @@ def opened(
     settings: Settings, tree: TreeSettings, core: Core, bases: Bases | None = None
 ) -> Iterator[tuple[BuildTree, Store]]:
     """Opens a tree. `bases`: those of a service, which trees share."""
-    store = Store(None if settings.cache == "none" else settings.cache or default_path())
+    index = None if settings.cache == "none" else settings.cache or default_path()
+    store = Store(index)
+    kept = None if index is None else Kept(os.path.join(os.path.dirname(index), "types"))
     try:
         wanted = options(settings, tree)
-        yield BuildTree(tree.root, core, store, bases=bases, base=tree.base, **wanted), store
+        yield (
+            BuildTree(tree.root, core, store, bases=bases, base=tree.base, kept=kept, **wanted),
+            store,
+        )
     finally:
         store.close()

@@ -24,6 +24,7 @@ from btfd.encode import BaseInfo, Outcome, Request, encode_file
 from btfd.engine import Core, Stamp, stamp_of
 from btfd.errors import Problem, Refused
 from btfd.kbuild import EncoderOptions
+from btfd.kept import Kept
 from btfd.store import BaseRecord, Record, Store
 from btfd.watch import SKIP, SKIP_PREFIX
 from btfd.writers import being_written
@@ -87,6 +88,7 @@ class BuildTree:
         use: str = kbuild.AUTO,
         base: str = "",
         bases: Bases | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.root = os.path.realpath(root)
         self.base_path = os.path.join(self.root, kbuild.BASE)
@@ -97,6 +99,7 @@ class BuildTree:
             self.kernel = os.path.realpath(os.path.dirname(self.base_path))
         self._core = core
         self._bases = Bases(core) if bases is None else bases
+        self._kept = kept
         self._store = store
         self._records = store.modules(self.root)
         self._links = store.links(self.root)
@@ -317,6 +320,12 @@ class BuildTree:
     def release_base(self) -> None:
         """Lets the base go; it is loaded again when it is needed."""
         self._base = None
+        self.release_old_base()
+
+    def release_old_base(self) -> None:
+        """Lets the base go that modules came from, if they came from another."""
+        if self._kept is not None:
+            self._kept.release()
 
     def request(self) -> Request:
         """How to encode a module of this tree now."""
@@ -326,6 +335,7 @@ class BuildTree:
             self._threads,
             force_base=self._force_base,
             resolver=self._resolver,
+            kept=self._kept,
         )
 
     @property

@@ -165,8 +165,10 @@ class Work:
 
     def next_due(self) -> float | None:
         """When there will be something to dispatch; None: not by itself."""
+        if self.scheduler.occupied >= self.jobs:
+            return None
         due = self.scheduler.next_due()
-        if due is None or self.scheduler.occupied >= self.jobs:
+        if due is None:
             return None
         return max(due, self._breaker.due(self.scheduler.running))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from btfd.engine import Base, Encoded, Graph, Ids, Place, Stamp, stamp_of
+from btfd.engine import Base, Encoded, Graph, Ids, Place, Rebase, Stamp, stamp_of
 from btfd.errors import Busy, Refused, Superseded
 
 
@@ -49,6 +49,23 @@ class FakeEncoded:
     full_size: int | None = None
     warnings: list[str] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=lambda: {"read": 1.0, "dwarf": 2.0})
+    kept: bytes | None = None
+
+
+@dataclass
+class FakeRebase:
+    """What was kept begins with a name; those in `unsure` need their DWARF."""
+
+    new: Base
+    moved: Counter[str]
+    unsure: set[str]
+
+    def over(self, kept: bytes) -> tuple[bytes, int, int] | None:
+        name, _, source = kept.decode().partition("|")
+        if name in self.unsure:
+            return None
+        self.moved[name] += 1
+        return FakeCore.btf_of(source, self.new, ""), 3, 1
 
 
 @dataclass
@@ -57,6 +74,8 @@ class FakeCore:
 
     encoded: Counter[str] = field(default_factory=Counter)
     order: list[str] = field(default_factory=list)
+    moved: Counter[str] = field(default_factory=Counter)
+    unsure: set[str] = field(default_factory=set)
     bases: int = 0
     gate: threading.Event = field(default_factory=threading.Event)
     busy: Counter[str] = field(default_factory=Counter)
@@ -71,6 +90,8 @@ class FakeCore:
 
     def load_base(self, path: str) -> Base:
         self.bases += 1
+        if path.endswith(".btf"):  # a raw one
+            return FakeBase(Path(path).read_bytes())
         return FakeBase(self.read_btf(path))
 
     def encode(
@@ -84,6 +105,7 @@ class FakeCore:
         full: bool,
         resolve: bool = True,
         earlier: tuple[str, bytes] | None = None,
+        keep: bool = False,
     ) -> Encoded:
         name = os.path.basename(path)
         self.encoded[name] += 1
@@ -93,12 +115,19 @@ class FakeCore:
         source = _line(path, "src")
         if source is None or stamp is None:
             raise Refused("no DWARF", kind="dwarf", hint="build with debug information", path=path)
-        seed = f"{source}|{base.digest if base else ''}|{','.join(features)}"
-        btf = hashlib.sha256(seed.encode()).digest()
+        btf = self.btf_of(source, base, ",".join(features))
         below = b"distilled" if "distilled_base" in features else None
-        return FakeEncoded(
-            btf, stamp, self.vermagic, btf_base=below, full_size=100 if full else None
-        )
+        kept = f"{name}|{source}".encode() if keep else None
+        whole = 100 if full else None
+        return FakeEncoded(btf, stamp, self.vermagic, btf_base=below, full_size=whole, kept=kept)
+
+    @staticmethod
+    def btf_of(source: str, base: Base | None, features: str) -> bytes:
+        seed = f"{source}|{base.digest if base else ''}|{features}"
+        return hashlib.sha256(seed.encode()).digest()
+
+    def rebase(self, old: Base, new: Base) -> Rebase:
+        return FakeRebase(new, self.moved, self.unsure)
 
     def install(
         self,

@@ -260,10 +260,13 @@ def test_a_lone_edit_is_told_its_full_size(root: Path, monkeypatch: pytest.Monke
         return [e.fields["full_bytes"] for e in events if (e.kind, e.path) == ("encoded", module)]
 
     with running(root, core) as run:
-        run.wait(lambda: all_current(run))
+        assert run.daemon is not None
+        scheduler = run.daemon.work.scheduler
+        run.wait(lambda: all_current(run) and scheduler.idle)
         link(root, M1, "edited")
         run.wait(lambda: len(sizes(M1)) == 2)
         assert sizes(M1)[1] == 100
+        run.wait(lambda: scheduler.idle)
         monkeypatch.setattr("btfd.encode.FULL_UP_TO", 5)
         link(root, M1, "edited and large")
         run.wait(lambda: len(sizes(M1)) == 3)

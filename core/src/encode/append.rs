@@ -53,6 +53,8 @@ pub(super) struct File<'base, 'd> {
     units: Vec<(Cu<'d>, Vec<u32>, Links)>,
     /// The type that indexes all arrays: the first `int` of the file.
     int: Option<u32>,
+    /// Of each type, whether it is doubtful.
+    doubtful: Vec<bool>,
     functions: Vec<Function>,
     sections: Sections,
     notes: Notes,
@@ -81,6 +83,7 @@ impl<'base, 'd> File<'base, 'd> {
             merge,
             units: Vec::new(),
             int: None,
+            doubtful: Vec::new(),
             functions: Vec::new(),
             sections: Sections::new(),
             notes: Notes::default(),
@@ -158,6 +161,10 @@ impl<'base, 'd> File<'base, 'd> {
         if self.strings.is_full() {
             return Err(no_room());
         }
+        if let Some(merge) = &self.merge {
+            let class = |&index: &u32| classes.get(index as usize).copied().unwrap_or(u32::MAX);
+            self.doubtful.extend(kept.iter().map(class).map(|class| merge.is_doubtful(class)));
+        }
         if made_int {
             const SIGNED_32: u32 = 1 << 24 | 32;
             let name = self.strings.intern(b"int");
@@ -195,6 +202,7 @@ impl<'base, 'd> File<'base, 'd> {
             }
             self.sections.entry(section).or_default().push(Placed { id: var, offset, size });
         }
+        self.doubtful.resize(self.btf.types.len(), false);
         self.notes.add(&cu);
         Ok(())
     }
@@ -215,7 +223,6 @@ impl<'base, 'd> File<'base, 'd> {
         vars: &Rules<'_>,
         features: &Features,
     ) -> Result<Finished, EncodeError> {
-        let of_units = self.btf.types.len() as u32;
         let types = &mut self.btf.types;
         let strings = &mut self.strings;
         let intern = |s: &[u8]| strings.intern(s);
@@ -229,7 +236,7 @@ impl<'base, 'd> File<'base, 'd> {
         let met = self.strings.take_met();
         self.btf.strings = self.strings.into_bytes();
         let used = self.merge.and_then(|merge| merge.used());
-        let kept = (|| Kept::of(&self.btf, of_units, self.base?, used?, &met?))();
+        let kept = (|| Kept::of(&self.btf, self.doubtful, self.base?, used?, &met?))();
         Ok(Finished { btf: self.btf, warnings: self.notes.into_lines(), skipped, kept })
     }
 }

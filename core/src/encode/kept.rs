@@ -27,8 +27,9 @@ const MAGIC: &[u8; 8] = b"btfdkp01";
 pub struct Kept {
     /// The first id of its own types.
     first_id: u32,
-    /// How many of its own types are those of units; prototypes of functions come after.
-    of_units: u32,
+    /// Of its own types that are those of units, whether each was doubtful; prototypes of functions
+    /// come after them.
+    doubtful: Vec<bool>,
     /// The types of the base that stand for types of the file, ascending.
     used: Vec<u32>,
     /// Names in the order in which they were met, each ended by a NUL.
@@ -39,10 +40,10 @@ pub struct Kept {
 
 impl Kept {
     /// Of types that stand over `base`, of which `used` stand for others. `met` are the string
-    /// offsets of all names, in the order in which they were met; `of_units` types are those of units.
+    /// offsets of all names, in the order in which they were met; `doubtful` is of the types of units.
     pub(super) fn of(
         btf: &Btf,
-        of_units: u32,
+        doubtful: Vec<bool>,
         base: &Base,
         used: Vec<u32>,
         met: &[u32],
@@ -73,16 +74,11 @@ impl Kept {
                 id
             });
         }
-        complete.then_some(Kept { first_id: btf.first_id, of_units, used, names, types })
+        complete.then_some(Kept { first_id: btf.first_id, doubtful, used, names, types })
     }
 
-    /// The result over another base, and what is to be kept of it; `None` where it takes the DWARF
-    /// to tell.
-    pub fn over(
-        &self,
-        base: &Base,
-        rebase: &Rebase<'_>,
-    ) -> Result<Option<(Btf, Kept)>, DedupError> {
+    /// The result over another base; `None` where it takes the DWARF to tell.
+    pub fn over(&self, base: &Base, rebase: &Rebase<'_>) -> Result<Option<Btf>, DedupError> {
         let below = base.btf();
         if self.used.iter().any(|&id| rebase.id(id).is_none()) {
             return Ok(None);
@@ -116,20 +112,11 @@ impl Kept {
                 }
             });
         }
-        if !sound || !rebase.leaves(&btf, self.of_units as usize, below) {
+        if !sound || !rebase.leaves(&btf, &self.doubtful, below) {
             return Ok(None);
         }
-        let mut kept = Kept { first_id: first, ..self.clone() };
-        for index in 0..kept.types.len() {
-            map_ids(kept.types.get_mut(index), |id| match id.checked_sub(self.first_id) {
-                Some(own) => first + own,
-                None => rebase.id(id).unwrap_or_default(),
-            });
-        }
-        kept.used = self.used.iter().filter_map(|&id| rebase.id(id)).collect();
-        kept.used.sort_unstable();
         dedup::dedup(Some(base), &mut btf)?;
-        Ok(Some((btf, kept)))
+        Ok(Some(btf))
     }
 
     /// As bytes.
@@ -138,7 +125,7 @@ impl Kept {
         let words = self.types.words();
         for count in [
             self.first_id,
-            self.of_units,
+            self.doubtful.len() as u32,
             self.used.len() as u32,
             self.names.len() as u32,
             words.len() as u32,
@@ -156,6 +143,11 @@ impl Kept {
             body.push(step as u8);
             last = id;
         }
+        body.extend(
+            self.doubtful
+                .chunks(8)
+                .map(|chunk| chunk.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit))),
+        );
         body.extend_from_slice(&self.names);
         for word in words {
             body.extend_from_slice(&word.to_le_bytes());
@@ -186,13 +178,16 @@ impl Kept {
             last = last.checked_add(step(&mut rest)?)?;
             used.push(last);
         }
+        let (bits, rest) = rest.split_at_checked((of_units as usize).div_ceil(8))?;
+        let bit = |at: usize| bits[at / 8] >> (at % 8) & 1 == 1;
+        let doubtful = (0..of_units as usize).map(bit).collect();
         let (names, rest) = rest.split_at_checked(names_len as usize)?;
         let words: Vec<u32> =
             rest.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
         if words.len() != words_len as usize || rest.len() != words.len() * 4 {
             return None;
         }
-        Some(Kept { first_id, of_units, used, names: names.to_vec(), types: split(&words)? })
+        Some(Kept { first_id, doubtful, used, names: names.to_vec(), types: split(&words)? })
     }
 }
 
@@ -239,7 +234,7 @@ mod tests {
         types.push(&[1, info(Kind::Struct, 1, false), 8, 2, 7, 0]);
         types.push(&[0, info(Kind::Ptr, 0, false), 300]);
         let names = b"s\0member\0".to_vec();
-        Kept { first_id: 300, of_units: 2, used: vec![1, 7, 200], names, types }
+        Kept { first_id: 300, doubtful: vec![false, true], used: vec![1, 7, 200], names, types }
     }
 
     #[test]

@@ -284,7 +284,8 @@ impl<'base> Merge<'base> {
         }
     }
 
-    fn is_doubtful(&self, class: u32) -> bool {
+    /// Whether the exact engine sees every type of this class.
+    pub fn is_doubtful(&self, class: u32) -> bool {
         let Some(c) = self.classes.get(class as usize) else { return false };
         match self.tags.get(c.tag as usize) {
             Some(tag) => tag.doubtful,
@@ -327,15 +328,16 @@ impl<'base> Merge<'base> {
         assigned
     }
 
-    /// The types of the base that stand for types of the units, ascending; `None` where something
-    /// was doubtful, so that more than they decided.
+    /// The types of the base that stand for types of the units, ascending; `None` where the exact
+    /// engine sees everything.
     pub fn used(&self) -> Option<Vec<u32>> {
-        let doubtful =
-            self.tags.iter().any(|t| t.doubtful) || self.classes.iter().any(|c| c.doubtful);
-        if self.exact || doubtful || self.known.is_none() {
+        if self.exact || self.known.is_none() {
             return None;
         }
-        let mut ids: Vec<u32> = self.classes.iter().map(|c| c.base).filter(|&id| id != 0).collect();
+        let sure = |&class: &u32| !self.is_doubtful(class);
+        let classes = (0..self.classes.len() as u32).filter(sure);
+        let mut ids: Vec<u32> =
+            classes.map(|class| self.classes[class as usize].base).filter(|&id| id != 0).collect();
         ids.extend(self.base_int());
         ids.sort_unstable();
         ids.dedup();

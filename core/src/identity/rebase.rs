@@ -1,16 +1,18 @@
 //! From one base to another: what stands for the same types, and whether more than that changes.
 //!
-//! Of units whose types were told apart over the old base, with nothing doubtful, the same types are
-//! left over the new one, and nothing is doubtful there, where
+//! Of units whose types were told apart over the old base, no other types are doubtful over the new
+//! one, and of the others the same are left, where
 //!
 //! * each type of the old base that stood for some is in the new one, once, and its name means
 //!   nothing else there;
-//! * none of those that were left is in the new one, nor is what their names stand for;
+//! * none of those that were left and not doubtful is in the new one, nor is what their names stand
+//!   for;
 //! * none of either has a twin there, unless it had one before.
 //!
-//! That is all that [`super::Merge`] asks a base. Then the exact engine is given the same types over
-//! the new base as if all DWARF had been read again. Where it does not hold, that is what has to be
-//! done. Cost: a probe for each type of the base, once; for the types of a module as in `Merge`.
+//! That is all that [`super::Merge`] asks a base. Then the exact engine is given over the new base
+//! what it would be given if all DWARF were read again, and perhaps more: types that are doubtful no
+//! longer, in every unit, which does not change what it answers. Where it does not hold, the DWARF has
+//! to be read. Cost: a probe for each type of the base, once; for the types of a module as in `Merge`.
 
 use super::hash::{Identity, Key};
 use super::known::{Found, Known};
@@ -88,9 +90,9 @@ impl<'b> Rebase<'b> {
         self.new.tags.contains_key(&tag(self.key, other, name))
     }
 
-    /// Whether the types that were left over the old base are left over the new one: the first `count`
-    /// of `split`, which has them over the new base already.
-    pub fn leaves(&self, split: &Btf, count: usize, below: &Btf) -> bool {
+    /// Whether the types that were left over the old base are left over the new one: the first ones of
+    /// `split`, which has them over the new base already. `doubtful` says of each whether it was.
+    pub fn leaves(&self, split: &Btf, doubtful: &[bool], below: &Btf) -> bool {
         let key = self.key;
         let mut sketch =
             Sketch::of(&split.types, key, |name| key.text(split.string(Some(below), name)));
@@ -117,8 +119,11 @@ impl<'b> Rebase<'b> {
         let all = Identities::over(&sketch, key, &seen);
         let mut loose = Loose::new(&sketch, &all, key, &loose);
         !all.unusual
-            && (0..count.min(sketch.len()))
-                .all(|index| self.is_left(&sketch, &all, &mut loose, index))
+            && doubtful
+                .iter()
+                .take(sketch.len())
+                .enumerate()
+                .all(|(index, &was)| was || self.is_left(&sketch, &all, &mut loose, index))
     }
 
     fn is_left(

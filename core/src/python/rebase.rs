@@ -19,8 +19,8 @@ pub(super) struct Rebase {
     ids: Option<Vec<u32>>,
 }
 
-/// The BTF, what is to be kept of it, and its numbers of types and functions.
-type Moved<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, usize, usize);
+/// The BTF, and its numbers of types and functions.
+type Moved<'py> = (Bound<'py, PyBytes>, usize, usize);
 
 #[pymethods]
 impl Rebase {
@@ -41,14 +41,12 @@ impl Rebase {
             };
             let rebase = identity::Rebase::new(self.old.known(), self.new.known(), ids);
             let moved = kept.over(&self.new, &rebase)?;
-            Ok::<_, Failure>(moved.map(|(btf, kept)| {
+            Ok::<_, Failure>(moved.map(|btf| {
                 let is_function = |kind: Option<Kind>| kind == Some(Kind::Func);
                 let functions = btf.types.iter().filter(|t| is_function(t.kind())).count();
-                (btf.to_bytes(), kept.to_bytes(), btf.types.len(), functions)
+                (btf.to_bytes(), btf.types.len(), functions)
             }))
         })?;
-        Ok(moved.map(|(btf, kept, types, functions)| {
-            (PyBytes::new(py, &btf), PyBytes::new(py, &kept), types, functions)
-        }))
+        Ok(moved.map(|(btf, types, functions)| (PyBytes::new(py, &btf), types, functions)))
     }
 }
