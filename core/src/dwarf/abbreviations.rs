@@ -8,6 +8,7 @@
 
 use super::annotations::GNU_ANNOTATION;
 use super::bytes::Cursor;
+use super::quick::Quick;
 use foldhash::fast::FixedState;
 use gimli::constants as dw;
 use gimli::{DwAt, DwForm, DwTag, Format};
@@ -280,106 +281,6 @@ impl What {
             LLVM_ANNOTATION => What::Annotation,
             _ => What::Other,
         }
-    }
-}
-
-/// How a DIE is read that has no children, is short, and of which each value that matters is a
-/// number in a place of its own: three of four types and members. A size of 0 is of what is not
-/// there.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Quick {
-    /// Bytes behind the code.
-    pub size: u8,
-    /// An offset in `.debug_str`.
-    pub name: Number,
-    /// A reference within the unit.
-    pub ty: Number,
-    /// Bits or bytes of a member's place, or the value of an enumerator.
-    pub number: Number,
-    /// How many bits of a place one of these is.
-    pub scale: u8,
-    /// How many bits a member has.
-    pub bits: Number,
-}
-
-/// A number in a [`Quick`] DIE.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Number {
-    at: u8,
-    size: u8,
-}
-
-/// How many bytes of a DIE are looked at.
-pub(super) const WINDOW: usize = 40;
-
-impl Number {
-    fn at(spot: Spot) -> Number {
-        Number { at: spot.at as u8, size: spot.size }
-    }
-
-    /// The number, in little endian; 0 of what is not there.
-    #[inline]
-    pub fn read(self, die: &[u8; WINDOW]) -> u64 {
-        // What is quick is shorter than 32 bytes, which the compiler cannot know.
-        let at = usize::from(self.at & 31);
-        let Some(word) = die[at..].first_chunk::<8>() else { return 0 };
-        u64::from_le_bytes(*word) & MASKS[usize::from(self.size & 15)]
-    }
-
-    /// Whether there is one.
-    #[inline]
-    pub fn is_given(self) -> bool {
-        self.size != 0
-    }
-}
-
-/// The lowest bytes of a word, by their number.
-static MASKS: [u64; 16] = {
-    let mut masks = [u64::MAX; 16];
-    let mut bytes = 0;
-    while bytes < 8 {
-        masks[bytes] = (1 << (8 * bytes)) - 1;
-        bytes += 1;
-    }
-    masks
-};
-
-impl Quick {
-    fn of(what: What, size: Option<u32>, spots: &Spots) -> Option<Quick> {
-        let size = u8::try_from(size?).ok().filter(|&size| size < 32)?;
-        let get = |field: Field, way: Way| -> Option<Number> {
-            if spots.given >> field as u32 & 1 == 0 {
-                return Some(Number::default());
-            }
-            let spot = spots.spots[field as usize];
-            (spot.way == way).then(|| Number::at(spot))
-        };
-        let given = |field: Field| spots.given >> field as u32 & 1 == 1;
-        if given(Field::Annotation) {
-            return None;
-        }
-        let quick = Quick { size, ..Quick::default() };
-        let ty = get(Field::Type, Way::Reference)?;
-        Some(match what {
-            What::Member if !given(Field::BitSize) || given(Field::DataBitOffset) => {
-                let (number, scale) = match given(Field::DataBitOffset) {
-                    true => (get(Field::DataBitOffset, Way::Constant)?, 1),
-                    false => (get(Field::MemberLocation, Way::Constant)?, 8),
-                };
-                let bits = get(Field::BitSize, Way::Constant)?;
-                Quick { name: get(Field::Name, Way::Strp)?, ty, number, scale, bits, ..quick }
-            }
-            What::Parameter => Quick { name: get(Field::Name, Way::Strp)?, ty, ..quick },
-            What::Typedef if given(Field::Name) => {
-                Quick { name: get(Field::Name, Way::Strp)?, ty, ..quick }
-            }
-            What::Pointer | What::Const | What::Volatile | What::Restrict => Quick { ty, ..quick },
-            What::Enumerator => {
-                let number = get(Field::ConstValue, Way::Constant)?;
-                Quick { name: get(Field::Name, Way::Strp)?, number, ..quick }
-            }
-            _ => return None,
-        })
     }
 }
 

@@ -19,6 +19,7 @@ mod emit;
 mod entries;
 mod layout;
 mod offsets;
+mod quick;
 mod resolve;
 mod unit;
 mod walk;

@@ -5,9 +5,9 @@
 //! the pass is over. The nesting of DIEs is a stack on the heap: input cannot deepen any recursion.
 
 use super::Known;
-use super::abbreviations::{Plan, Quick, Spots, WINDOW, What};
+use super::abbreviations::{Plan, Spots, What};
 use super::annotations;
-use super::attributes::{self, Attributes, within_group};
+use super::attributes::{self, Attributes};
 use super::bytes::Cursor;
 use super::cu::{Cu, Text, Written};
 use super::emit::{Emitter, Head, IS_ID, Member, Place, Sink};
@@ -27,7 +27,7 @@ use gimli::{DwAte, Error};
 const MAX_DIMENSIONS: usize = 64;
 
 /// A DIE whose children are being read. Indexes say where its children begin in the walk's lists.
-enum Open {
+pub(super) enum Open {
     Scope { top_level: bool },
     Composite { head: Head, members: usize, count: i32, tags: usize, annotation: u32 },
     Enum { head: Head, values: usize },
@@ -44,7 +44,7 @@ enum Open {
 
 /// Whom an annotation belongs to.
 #[derive(Clone, Copy)]
-enum TagOn {
+pub(super) enum TagOn {
     Composite(i32),
     Function(usize, i32),
     Variable(usize),
@@ -167,17 +167,18 @@ impl From<DwarfError> for Stop {
 
 pub(super) type Walked<T> = std::result::Result<T, Stop>;
 
-struct Walk<'a, 'd> {
+/// The pass over a group, under way.
+pub(super) struct Walk<'a, 'd> {
     group: &'a Group<'d>,
     target: Target,
     /// Rust lays members out in another order than they are written in; BTF wants them ascending.
     sorts_members: bool,
-    out: Emitter<'a, 'd>,
-    stack: Vec<Open>,
+    pub(super) out: Emitter<'a, 'd>,
+    pub(super) stack: Vec<Open>,
     // Children of the DIEs on the stack, those of the innermost last.
-    members: Vec<Member>,
-    values: Vec<(Text, u64)>,
-    params: Vec<(Text, u32)>,
+    pub(super) members: Vec<Member>,
+    pub(super) values: Vec<(Text, u64)>,
+    pub(super) params: Vec<(Text, u32)>,
     type_tags: Vec<u32>,
     /// Texts of tags on composites and typedefs, with their components.
     composite_tags: Vec<(Text, i32)>,
@@ -273,75 +274,6 @@ impl<'a, 'd> Walk<'a, 'd> {
             self.close(open)?;
         }
         Ok(cursor.position())
-    }
-
-    /// Takes a DIE that can be read quickly, where it stands in a place for such; tells whether.
-    /// What is wrong with it will be said where it is read again at leisure.
-    #[inline]
-    fn quick(
-        &mut self,
-        within: u64,
-        offset: u32,
-        what: What,
-        q: &Quick,
-        die: &[u8; WINDOW],
-    ) -> bool {
-        let Some(parent) = self.stack.last_mut() else { return false };
-        let texts = self.out.texts;
-        let name = || match q.name.is_given() {
-            false => Some(Text::default()),
-            true => texts.in_str(q.name.read(die)),
-        };
-        let ty = || match q.ty.is_given() {
-            false => 0,
-            true => within_group(within.saturating_add(q.ty.read(die))),
-        };
-        match (what, parent) {
-            (What::Member, Open::Composite { count, head, .. }) => {
-                let bits = q.number.read(die).wrapping_mul(q.scale.into());
-                let bit_size = q.bits.read(die);
-                if head.kind == Kind::Union && bits as u32 != 0 || bit_size > 255 {
-                    return false;
-                }
-                let Some(name) = name() else { return false };
-                *count += 1;
-                self.members.push(Member::new(name, ty(), bits, bit_size as u8));
-            }
-            (What::Enumerator, Open::Enum { .. }) => {
-                let Some(name) = name() else { return false };
-                self.values.push((name, q.number.read(die)));
-            }
-            (What::Parameter, Open::Proto { .. }) => {
-                let Some(name) = name() else { return false };
-                self.params.push((name, ty()));
-            }
-            (
-                _,
-                Open::Skip
-                | Open::Enum { .. }
-                | Open::Array { .. }
-                | Open::Tagged(_)
-                | Open::Pointer { .. }
-                | Open::Typedef { .. },
-            ) => return false,
-            (What::Typedef, _) => {
-                let Some(name) = name() else { return false };
-                let at = self.out.place(offset);
-                self.out.refer(at, Kind::Typedef, name, ty());
-            }
-            (What::Pointer | What::Const | What::Volatile | What::Restrict, _) => {
-                let kind = match what {
-                    What::Pointer => Kind::Ptr,
-                    What::Const => Kind::Const,
-                    What::Volatile => Kind::Volatile,
-                    _ => Kind::Restrict,
-                };
-                let at = self.out.place(offset);
-                self.out.reference(at, kind, ty());
-            }
-            _ => return false,
-        }
-        true
     }
 
     /// What a DIE is whose attributes do not matter where it stands: more than half of all, most
