@@ -86,8 +86,8 @@ def test_veth(kernel_tree: KernelTree, of: Headers, tmp_path: Path) -> None:
             ((where, said),) = one.diagnostics(source)
             assert where == "veth_rq"
             assert said == (
-                "struct veth_rq 768 -> 832 bytes: +late (u64[2]) at 512; xdp_ring moved 512 -> 576; "
-                "xdp_rxq moved 704 -> 768; new hole of 48 bytes behind late "
+                "struct veth_rq 768 -> 832 bytes: +late (u64[2]) at 512; xdp_ring moved "
+                "512 -> 576; xdp_rxq moved 704 -> 768; new hole of 48 bytes behind late "
                 f"(against {kept})"
             )
             hints = await one.hints(source)
