@@ -95,6 +95,32 @@ def test_neovim(driver: Driver) -> None:
     assert all(line.startswith("1 ") for line in lines if line)
 
 
+def test_neovim_as_a_client(driver: Driver) -> None:
+    nvim, header = need("nvim"), driver.source / Driver.HEADER
+    text = recipe("Language server")
+    client = text[text.index("local server") : text.index("(add-to-list")]
+    script = driver.root / "drive.lua"
+    script.write_text(
+        f'vim.o.swapfile = false\nvim.cmd("filetype on")\n{client}'
+        f'vim.cmd("edit {header}")\nvim.bo.filetype = "c"\n'
+        "vim.wait(60000, function() return #vim.lsp.codelens.get(0) > 0 end, 20)\n"
+        "for _, lens in ipairs(vim.lsp.codelens.get(0)) do\n"
+        '  io.stdout:write(lens.command.title .. "\\n")\nend\n'
+        'vim.fn.search("loopy_priv {")\n'
+        "local at = vim.lsp.util.make_position_params()\n"
+        'for _, r in pairs(vim.lsp.buf_request_sync(0, "textDocument/hover", at, 60000)) do\n'
+        '  io.stdout:write(r.result.contents.value .. "\\n")\nend\nvim.cmd("qa!")\n'
+    )
+    done = run(
+        *(nvim, "--headless", "-u", "NONE", "-c", f"luafile {script}"),
+        env=env(driver),
+        timeout=120,
+    )
+    lines = (done.stdout + done.stderr).splitlines()
+    assert lines[0].startswith(f"{Driver.MODULE}: "), lines
+    assert lines[1].startswith("**struct loopy_priv**: 64 bytes, 1 cache line"), lines
+
+
 def test_emacs(driver: Driver) -> None:
     emacs, header = need("emacs"), driver.source / Driver.HEADER
     script = driver.root / "drive.el"
