@@ -4,6 +4,8 @@
 #   make run TREE=DIR     btfd watch DIR
 #   make test lint        what CI runs
 #   make faults           every fault and storm, the heavy ones too: some minutes
+#   make test-kbuild [TREE=DIR] [SOURCE=linux.tar.xz]
+#                         a real kernel built with pahole, then with the drop-in
 #   make test-systemd     the units under a real systemd, in a virtual machine
 #   make bench-storm      500,000 events: who loses what, and what an event costs
 #   make soak TREE=COPY MINUTES=30    relinks, checkouts and new bases on a tree that is changed
@@ -22,7 +24,7 @@ CASES ?= tests/conformance/cases
 CARGO_FLAGS := --manifest-path core/Cargo.toml --locked
 
 # What the installed extension is made from.
-SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml
+SOURCES := $(shell find core/src -name '*.rs') core/Cargo.toml core/Cargo.lock pyproject.toml setup.py
 
 .PHONY: all run test test-rust test-python test-kbuild faults test-systemd bench-storm soak lint format conformance
 .PHONY: bench bench-instructions fuzz clean install-user uninstall-user
@@ -57,7 +59,7 @@ faults: $(VENV)/.installed
 	$(BIN)/python -m pytest -q tests/faults $(PYTEST_FLAGS)
 
 test-kbuild: $(VENV)/.installed
-	$(BIN)/python -m tests.kbuild $(if $(TREE),'$(TREE)')
+	$(BIN)/python -m tests.kbuild $(if $(TREE),'$(TREE)') $(if $(SOURCE),--source '$(SOURCE)')
 
 test-systemd: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m systemd tests/systemd $(PYTEST_FLAGS)
@@ -107,12 +109,13 @@ DATA := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/btfd
 CONFIG := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)
 UNITS := $(CONFIG)/systemd/user
 USER_BIN := $(HOME)/.local/bin
+# What a service of this user keeps: its index, and the trees that were added.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/btfd
+STATE := $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/btfd
 
 install-user:
 	$(PYTHON) -m venv '$(DATA)/venv'
 	'$(DATA)/venv/bin/python' -m pip install --quiet --upgrade .
-	cargo build $(CARGO_FLAGS) --release --bin btfd-pahole
-	install -Dm755 core/target/release/btfd-pahole '$(DATA)/venv/bin/btfd-pahole'
 	mkdir -p '$(USER_BIN)' '$(UNITS)'
 	ln -sfn '$(DATA)/venv/bin/btfd' '$(DATA)/venv/bin/btfd-pahole' '$(USER_BIN)'
 	install -m644 systemd/btfd.service systemd/btfd.socket '$(UNITS)'
@@ -121,11 +124,18 @@ install-user:
 	-systemctl --user daemon-reload
 	@echo 'systemctl --user enable --now btfd.socket btfd.service    # starts it'
 
+# What the user wrote stays: a configuration that is not the example any more, drop-ins of the units.
 uninstall-user:
 	-systemctl --user disable --now btfd.socket btfd.service
 	rm -f '$(UNITS)/btfd.service' '$(UNITS)/btfd.socket'
+	rm -f '$(UNITS)'/*.wants/btfd.service '$(UNITS)'/*.wants/btfd.socket
 	rm -f '$(USER_BIN)/btfd' '$(USER_BIN)/btfd-pahole'
-	rm -rf '$(DATA)'
+	rm -rf '$(DATA)' '$(CACHE)' '$(STATE)'
+	! cmp -s config.example.yaml '$(CONFIG)/btfd/config.yaml' || rm '$(CONFIG)/btfd/config.yaml'
+	rmdir --ignore-fail-on-non-empty '$(UNITS)'/*.wants '$(UNITS)' '$(CONFIG)/systemd' \
+		'$(CONFIG)/btfd' '$(USER_BIN)' 2> /dev/null || :
+	@for left in '$(CONFIG)/btfd/config.yaml' '$(UNITS)/btfd.service.d' '$(UNITS)/btfd.socket.d'; do \
+		[ ! -e "$$left" ] || echo "left, you wrote it: $$left"; done
 	-systemctl --user daemon-reload
 
 clean:

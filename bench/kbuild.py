@@ -12,8 +12,9 @@ again. Ways:
     watch       `btfd watch --once`, which knows them: the BTF of vmlinux is the same as before
 
 TREE is the O= directory of a Linux up to 6.12 that is built. Its modules are written. The recipe's
-commands are run without make, N at a time: make's own second or ten say nothing about BTF. Ways
-alternate; medians of wall and processor time, the daemon's included.
+commands are run without make, N at a time: make's own second or ten say nothing about BTF. A tree
+without resolve_btfids (a distribution's, with debug information) is measured without that command.
+Ways alternate; medians of wall and processor time, the daemon's included.
 """
 
 from __future__ import annotations
@@ -66,17 +67,18 @@ class Ways:
         self.env = env
         self.pid = pid
         self.modules = kernel.modules()
+        self.resolves = (kernel.tree / RESOLVER).exists()
 
     def step(self, pahole: str | Path, env: Mapping[str, str]) -> tuple[float, float]:
         """The recipe's two commands for every module."""
         kbuild = {"LLVM_OBJCOPY": "objcopy", "RESOLVE_BTFIDS": RESOLVER, "MAKELEVEL": "1"}
         there = {**os.environ, **kbuild, **env}
+        recipe = [[str(pahole), *FLAGS, "--btf_base", "vmlinux"]]
+        if self.resolves:
+            recipe.append([RESOLVER, "-b", "vmlinux"])
 
         def one(module: str) -> None:
-            for command in (
-                [str(pahole), *FLAGS, "--btf_base", "vmlinux", module],
-                [RESOLVER, "-b", "vmlinux", module],
-            ):
+            for command in ([*words, module] for words in recipe):
                 done = subprocess.run(
                     command, cwd=self.kernel.tree, env=there, capture_output=True, check=False
                 )

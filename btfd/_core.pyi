@@ -11,6 +11,11 @@ Stamp = tuple[int, int, int, int, int]
 #: File, line and column (from 1; column 0: not known).
 Place = tuple[str, int, int]
 
+#: pahole's names of all features, in its order.
+FEATURES: tuple[str, ...]
+#: Those of them that `default` stands for.
+DEFAULT_FEATURES: tuple[str, ...]
+
 class CoreError(Exception):
     """Input that cannot be served. `str(e)` is one line that names the cause."""
 
@@ -105,6 +110,9 @@ class Encoded:
     @property
     def stages(self) -> dict[str, float]:
         """Milliseconds: read, dwarf, append, dedup; ids and full where there are some."""
+    @property
+    def kept(self) -> bytes | None:
+        """What `Rebase.over` needs, where it was asked for and all types could be told by identity."""
 
 def encode(
     path: Path,
@@ -116,6 +124,7 @@ def encode(
     full: bool = False,
     resolve: bool = True,
     earlier: tuple[str, bytes] | None = None,
+    keep: bool = False,
 ) -> Encoded:
     """DWARF of `path` to BTF: split over `base`, or stand-alone without one.
 
@@ -127,6 +136,21 @@ def encode(
     that it has now over its .BTF.base or `base`; CoreError where that would be a guess.
     Errors: CoreError.
     """
+
+class Rebase:
+    """A way from one base to another, for what was kept of encodes over the old one.
+
+    Cost: 6 ms and, for each base once, 15 ms for the identities of its types.
+    """
+
+    def __init__(self, old: Base, new: Base) -> None: ...
+    def over(self, kept: bytes) -> tuple[bytes, bytes, int, int] | None:
+        """The BTF over the new base, what is to be kept of it, and how many types and functions.
+
+        The BTF is the same bytes as those of an encode over the new base. None where only that can
+        tell, or where `kept` is damaged or of another version; it must be of this old base. About
+        0.1 ms for a module.
+        """
 
 def install(
     path: Path,

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from btfd import elf, resolver
-from btfd.encode import Request, derive
+from btfd.encode import Request, prepare
 from btfd.engine import Core, stamp_of
 from btfd.errors import Problem, Superseded
 from btfd.kbuild import KBUILD
@@ -71,7 +71,7 @@ class Audit:
                 return Finding(module, SKIPPED, "no DWARF")
             return Finding(module, WRONG, e.cause, e.hint)
         try:
-            derived = derive(self._core, path, request, self._earlier[module])
+            derived = prepare(self._core, path, request, earlier=self._earlier[module])
         except Superseded:
             return Finding(module, UNKNOWN, "written meanwhile")
         except Problem as e:
@@ -81,7 +81,8 @@ class Audit:
             if objections:
                 return Finding(module, WRONG, f"does not fit vmlinux: {objections[0][0]}")
             return Finding(module, FOREIGN, "no DWARF to compare it with")
-        made, settled = derived
+        assert derived is not None  # nobody takes the wish back
+        made, settled = derived.made, derived.done
         if (there, below) == (settled.btf, made.btf_base):
             if settled.words in (None, self._core.read_section(path, resolver.SECTION)):
                 return Finding(module, RIGHT)

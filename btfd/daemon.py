@@ -10,7 +10,8 @@ alive. A configuration that allows no BTF ends it too, unless it is `patient`.
 
 What is written by us is known by its stamp, not by time: our own events find nothing stale.
 
-Other threads talk to it through `call`, `wait`, `stop` and nothing else.
+Other threads talk to it through `call`, `wait`, `stop` and nothing else; `hears` and `turns` are
+for a dead man's switch.
 
 Cost when idle: one stat of the root and of vmlinux every `TICK` seconds.
 """
@@ -24,14 +25,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from btfd import kbuild, resolver
+from btfd import kbuild, leftovers, resolver
 from btfd.barrier import Barriers
 from btfd.basenews import BaseNews
 from btfd.engine import Core
 from btfd.errors import Problem
 from btfd.journal import Recorder
+from btfd.memory import Rest
 from btfd.notify import Notifier, Wake
-from btfd.pressure import trim
 from btfd.tree import NEW_LINK, BaseState, BuildTree
 from btfd.watch import Appeared, Changed, Lost, Synced, Watcher
 from btfd.work import Ours, Work
@@ -50,8 +51,9 @@ RESCAN_FIRST = 0.1
 RESCAN_LAST = 10.0
 #: A quiet time that makes rescans immediate again.
 RESCAN_CALM = 30.0
-#: So many encodes in a row are worth giving memory back after them: it takes some 50 ms.
-BURST = 64
+#: A loop that was not round once in so many seconds hangs. Its longest step is a look at every
+#: directory of a tree on a slow network, or a vmlinux that it encodes itself.
+STUCK = 300.0
 #: What a tree says of itself, beside its modules.
 _FACTS = frozenset(
     (kbuild.BASE, kbuild.MODULES_ORDER, kbuild.AUTO_CONF, kbuild.RELEASE, resolver.PLACE)
@@ -110,7 +112,9 @@ class Daemon:
         self._poll_pause = POLL
         self._polled: str | None = None
         self._next_ping = float("-inf")
-        self._trimmed = 0
+        self._beat: Future[float] | None = None
+        self._beat_asked = 0.0
+        self._rest = Rest()
         self._gates: list[kbuild.Gate] = []
         self._ignored: set[str] = set()
         self._listed: frozenset[str] | None = None
@@ -152,9 +156,14 @@ class Daemon:
         self.call(begin).add_done_callback(told)
         return future
 
-    def drop_caches(self) -> None:
-        """Lets go of what can be made again. From any thread."""
-        self.call(self.tree.release_base)
+    def drop_caches(self) -> "Future[None]":
+        """Lets go of what can be made again, soon. From any thread."""
+
+        def release() -> None:
+            self.tree.release_base()
+            self.work.release_bases()
+
+        return self.call(release)
 
     @property
     def stopping(self) -> bool:
@@ -190,6 +199,7 @@ class Daemon:
 
     def _loop(self, pool: Executor, once: bool) -> int:
         scheduler = self.work.scheduler
+        self._sweep()
         self._look_at_base(scan=False)
         self._scan("start")
         stale = len(scheduler)
@@ -208,7 +218,7 @@ class Daemon:
             self._heal(now)
             self._dispatch(pool, now)
             self._answer()
-            self._rest()
+            self._rest.look(scheduler.idle, self.work.done, now)
             if self.watcher is not None and not self.watcher.alive:
                 reason = self.watcher.dead or "the reader ended"
                 self.journal.record("deaf", self.tree.root, reason=reason)
@@ -231,15 +241,27 @@ class Daemon:
         self.journal.record("stopped", self.tree.root, failed=len(failures))
         return 1 if once and (failures or self.tree.barren or not self._base_ready) else 0
 
-    def _rest(self) -> None:
-        """Gives memory back when a burst is over: encoders leave gaps of all sizes behind."""
-        if self.work.scheduler.idle and self.work.done - self._trimmed >= BURST:
-            self._trimmed = self.work.done
-            trim()
+    def _sweep(self) -> None:
+        """Removes what killed installs have left; nobody else installs here now."""
+        root = self.tree.root
+        folders = {os.path.dirname(os.path.join(root, m)) for m in self.tree.modules()}
+        for found in leftovers.sweep(sorted(folders)):
+            path = self.tree.relative(found.path)
+            if found.kept is None:
+                self.journal.record("cleaned", path, reason="left by an install that was killed")
+            else:
+                self.journal.record("leftover", path, reason=found.kept, hint=found.hint)
 
     def hears(self) -> bool:
         """Whether events can still arrive, as far as can be told."""
         return self.watcher is None or self.watcher.hears()
+
+    def turns(self) -> bool:
+        """Whether the loop went round in the last `STUCK` seconds; has it go round."""
+        now = time.monotonic()
+        if self._beat is None or self._beat.done():
+            self._beat, self._beat_asked = self.call(time.monotonic), now
+        return now - self._beat_asked < STUCK
 
     def _take_calls(self) -> None:
         while True:
@@ -298,9 +320,11 @@ class Daemon:
     def _sleep(self, now: float, ping: float | None) -> float:
         limit = self._poll_pause if self._must_poll() else TICK
         times = [self._base_due, self._rescan_due]
+        if self.work.scheduler.idle:
+            times.append(self._rest.due)
         if ping is not None:
             times.append(self._next_ping)
-        if self._base_ready and self._base_due is None:
+        if self._base_ready and self._base_due is None and self.blocked is None:
             times.append(self.work.next_due())
         return min([limit, *(max(0.0, t - now) for t in times if t is not None)])
 
@@ -482,7 +506,7 @@ class Daemon:
 
     def _drain(self) -> None:
         """Waits for what is running, so that its results are remembered."""
-        while self.work.scheduler.running:
+        while self.work.scheduler.occupied:
             self.wake.wait(1.0)
             self.work.collect(time.monotonic())
 

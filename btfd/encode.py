@@ -2,8 +2,9 @@
 
 Contract: `encode_file` never raises over the file; it answers with an `Outcome` that says what
 happened and why. Nothing is written unless the encode succeeded, the kernel release fits the
-base, and the caller still wants the result. Thread-safe: outcomes of several files may be made at
-once over one base.
+base, and the caller still wants the result. `prepare` does what comes before the write, and may be
+called earlier: what it made is only installed if it is what would be made now. Thread-safe:
+outcomes of several files may be made at once over one base.
 
 Cost: the core's. The stamp that is remembered is the core's too, taken from the descriptor that it
 wrote: a link that comes right after is not mistaken for ours.
@@ -82,10 +83,72 @@ class Outcome:
         return self.status in ("encoded", "unchanged", "kept")
 
 
+#: Two writes within a tick of the clock that files get their times from (10 ms at most) leave the
+#: same stamp. What was read so soon after a write is not known by its stamp later on.
+TICK_NS = 10_000_000
+
 #: encoded: new BTF is in place; unchanged: these very bytes were there; kept: those of another
 #: maker were there, and right; failed: see the reason; superseded: a newer file is at the path;
 #: busy: somebody is writing it; dropped: not wanted now.
 STATUSES = ("encoded", "unchanged", "kept", "failed", "superseded", "busy", "dropped")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a file should hold, and of what it was made."""
+
+    request: Request
+    made: Encoded
+    done: Settled
+    began: int
+    """When reading began, in nanoseconds since 1970."""
+    stages: dict[str, float]
+    warnings: tuple[str, ...] = ()
+
+    def still(self, request: Request, stamp: Stamp | None) -> bool:
+        """Whether the file of this stamp would give the same to this request."""
+        same = replace(self.request, threads=request.threads, full=request.full) == request
+        return same and self.made.stamp == stamp and self.began - self.made.stamp[4] >= TICK_NS
+
+
+def prepare(
+    core: Core,
+    path: str,
+    request: Request,
+    *,
+    detached: str | None = None,
+    wanted: Callable[[], bool] = lambda: True,
+    earlier: tuple[str, bytes] | None = None,
+) -> Prepared | None:
+    """What a file should hold by its DWARF, nothing written; None: not wanted any more.
+
+    `earlier`: build id and words of `.BTF_ids` of an earlier sight. Raises Problem.
+    """
+    base = request.base
+    below = base.base if base else None
+    features, left_out = usable(request, detached)
+    began = time.time_ns()
+    made = core.encode(
+        path,
+        below,
+        features,
+        lang_exclude=request.options.lang_exclude,
+        threads=request.threads,
+        full=request.full,
+        resolve=detached is None,
+        earlier=earlier,
+    )
+    if base is not None and not request.force_base:
+        check_release(made.vermagic, base)
+    if not wanted():
+        return None
+    stages = dict(made.stages)
+    started = time.perf_counter()
+    release = _made_for(made.vermagic) or (base.release if base else None)
+    done = resolver.settle(core, path, made, below, release, request.resolver)
+    if made.ids is not None:
+        stages["ids"] = stages.get("ids", 0.0) + (time.perf_counter() - started) * 1000
+    return Prepared(request, made, done, began, stages, left_out)
 
 
 def encode_file(
@@ -97,14 +160,22 @@ def encode_file(
     wanted: Callable[[], bool] = lambda: True,
     earlier: tuple[str, bytes] | None = None,
     compare: Callable[[Graph], list[dict[str, Any]] | None] = lambda graph: None,
+    prepared: Prepared | None = None,
 ) -> Outcome:
     """Encodes one file, in place or into the raw file `detached`.
 
-    `compare` is told the result once it is in place, and says what changed.
+    `compare` is told the result once it is in place, and says what changed. `prepared` saves the
+    encode if it still is what the encode would give.
     """
     before = stamp_of(path)
     try:
-        return _encode(core, path, request, detached, wanted, earlier, compare)
+        if prepared is None or not prepared.still(request, before):
+            prepared = prepare(
+                core, path, request, detached=detached, wanted=wanted, earlier=earlier
+            )
+        if prepared is None or not wanted():
+            return Outcome(path, "dropped", "overtaken")
+        return _install(core, path, prepared, detached, compare)
     except Superseded as e:
         return Outcome(path, "superseded", e.cause, e.hint)
     except Busy as e:
@@ -133,38 +204,16 @@ def _failed(
     )
 
 
-def _encode(
+def _install(
     core: Core,
     path: str,
-    request: Request,
+    prepared: Prepared,
     detached: str | None,
-    wanted: Callable[[], bool],
-    earlier: tuple[str, bytes] | None,
     compare: Callable[[Graph], list[dict[str, Any]] | None],
 ) -> Outcome:
-    base = request.base
-    features, left_out = usable(request, detached)
-    made = core.encode(
-        path,
-        base.base if base else None,
-        features,
-        lang_exclude=request.options.lang_exclude,
-        threads=request.threads,
-        full=request.full,
-        resolve=detached is None,
-        earlier=earlier,
-    )
-    if base is not None and not request.force_base:
-        check_release(made.vermagic, base)
-    if not wanted():
-        return Outcome(path, "dropped", "overtaken")
-    stages = dict(made.stages)
+    base, made, done = prepared.request.base, prepared.made, prepared.done
+    stages = dict(prepared.stages)
     started = time.perf_counter()
-    release = _made_for(made.vermagic) or (base.release if base else None)
-    done = resolver.settle(core, path, made, base.base if base else None, release, request.resolver)
-    settled = time.perf_counter()
-    if made.ids is not None:
-        stages["ids"] = stages.get("ids", 0.0) + (settled - started) * 1000
     stamp = made.stamp
     if detached is not None:
         status = _write_detached(core, detached, done.btf)
@@ -174,12 +223,24 @@ def _encode(
         )
         status = "encoded" if word == "written" else "unchanged"
     installed = time.perf_counter()
-    stages["install"] = (installed - settled) * 1000
+    stages["install"] = (installed - started) * 1000
     feedback = compare((done.btf, base.base if base else None, made.btf_base))
     if feedback is not None:
         stages["feedback"] = (time.perf_counter() - installed) * 1000
-    outcome = _done(path, status, made, done, stamp, stages, left_out, detached)
-    return replace(outcome, feedback=feedback)
+    return Outcome(
+        path,
+        status,
+        types=made.types,
+        size=len(done.btf),
+        full_size=made.full_size,
+        stamp=stamp,
+        input=made.stamp,
+        stages=stages,
+        warnings=(*prepared.warnings, *made.warnings, *done.warnings),
+        target=detached,
+        link=_link(made),
+        feedback=feedback,
+    )
 
 
 def full_is_cheap(path: str) -> bool:
@@ -188,26 +249,6 @@ def full_is_cheap(path: str) -> bool:
         return os.stat(path).st_size <= FULL_UP_TO
     except OSError:
         return False
-
-
-def derive(
-    core: Core, path: str, request: Request, earlier: tuple[str, bytes] | None = None
-) -> tuple[Encoded, Settled]:
-    """What a module should hold by its DWARF, and nothing written. Raises Problem."""
-    base = request.base
-    made = core.encode(
-        path,
-        base.base if base else None,
-        usable(request, None)[0],
-        lang_exclude=request.options.lang_exclude,
-        threads=request.threads,
-        full=False,
-        resolve=True,
-        earlier=earlier,
-    )
-    release = _made_for(made.vermagic) or (base.release if base else None)
-    below = base.base if base else None
-    return made, resolver.settle(core, path, made, below, release, request.resolver)
 
 
 def usable(request: Request, detached: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -223,31 +264,6 @@ def usable(request: Request, detached: str | None) -> tuple[tuple[str, ...], tup
         return features, ()
     rest = tuple(name for name in features if name != "distilled_base")
     return rest, (f"distilled_base is left out: {why}",)
-
-
-def _done(
-    path: str,
-    status: str,
-    made: Encoded,
-    done: Settled,
-    stamp: Stamp | None,
-    stages: dict[str, float],
-    warnings: tuple[str, ...],
-    target: str | None,
-) -> Outcome:
-    return Outcome(
-        path,
-        status,
-        types=made.types,
-        size=len(done.btf),
-        full_size=made.full_size,
-        stamp=stamp,
-        input=made.stamp,
-        stages=stages,
-        warnings=(*warnings, *made.warnings, *done.warnings),
-        target=target,
-        link=_link(made),
-    )
 
 
 def _link(made: Encoded) -> tuple[str, bytes] | None:

@@ -1,29 +1,30 @@
 """pahole's feature names, and how several --btf_features options add up.
 
-Contract: the result is the list of features that are on, in the order of `KNOWN`, which is what
-the core takes. The rules are pahole 1.31's: the first option resets everything to off, later
-ones add; `default` stands for the default set, a leading `+` means "the default set and these";
-unknown names turn nothing on and are handed back, so that they can be named. (pahole itself says
-nothing.)
+Contract: the result is the list of features that are on, in the order of `known`, which is what
+the core takes. The names are the core's. The rules are pahole 1.31's: the first option resets
+everything to off, later ones add; `default` stands for the default set, a leading `+` means "the
+default set and these"; unknown names turn nothing on and are handed back, so that they can be
+named. (pahole itself says nothing.)
+
+Cost: the first call of any function imports the core.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: What `default` stands for, as of pahole 1.31.
-DEFAULT = (
-    "encode_force",
-    "var",
-    "float",
-    "decl_tag",
-    "type_tag",
-    "enum64",
-    "optimized_func",
-    "consistent_func",
-    "decl_tag_kfuncs",
-)
-#: Every name that pahole 1.31 knows.
-KNOWN = (*DEFAULT, "reproducible_build", "distilled_base", "global_var", "attributes", "layout")
+
+def known() -> tuple[str, ...]:
+    """Every name that pahole 1.31 knows, in its order."""
+    from btfd import _core
+
+    return _core.FEATURES
+
+
+def default() -> tuple[str, ...]:
+    """What `default` stands for, as of pahole 1.31."""
+    from btfd import _core
+
+    return _core.DEFAULT_FEATURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,10 @@ class Features:
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
-    """Known names in `KNOWN` order, each once."""
+    """Known names in their order, each once."""
     chosen = set(names)
-    return tuple(name for name in KNOWN if name in chosen)
+    # A command line that names none does without the core.
+    return tuple(name for name in known() if name in chosen) if chosen else ()
 
 
 def parse(options: Iterable[str]) -> Features:
@@ -47,12 +49,12 @@ def parse(options: Iterable[str]) -> Features:
     for option in options:
         text = option
         if text.startswith("+"):
-            chosen.update(DEFAULT)
+            chosen.update(default())
             text = text[1:]
         for name in filter(None, text.split(",")):
             if name == "default":
-                chosen.update(DEFAULT)
-            elif name in KNOWN:
+                chosen.update(default())
+            elif name in known():
                 chosen.add(name)
             elif name not in unknown:
                 unknown.append(name)

@@ -6,11 +6,12 @@ docs/feedback.md); `Memory` gives them for a module against its last result, and
 known or it cannot be compared. Feedback never makes an encode fail.
 
 Cost: a comparison takes well under a millisecond for a small module. `Memory` keeps the BTF of a
-tree's modules, about 10 MB for 1,100 of them, at most `limit` bytes.
+tree's modules, about 10 MB for 1,100 of them, at most `limit` bytes, and the bases that they stand
+on, at most `BASES`. Results over older ones are of no use any more.
 """
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from btfd.errors import Problem
 
 #: Bytes of BTF that `Memory` keeps.
 LIMIT = 64 << 20
+#: Bases that `Memory` keeps loaded: the one in use, and the one before it.
+BASES = 2
 #: Source lines are looked up for no more changes than anybody reads.
 MOST_PLACED = 100
 #: Changes in an event.
@@ -200,21 +203,36 @@ def place(core: Core, path: str, values: list[dict[str, Any]]) -> None:
             value["lines"] = {name: list(at[1][name]) for name in sorted(touched & at[1].keys())}
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """BTF, the digest of its base, and the distilled base that came with it."""
+
+    btf: bytes
+    base: str | None
+    distilled: bytes | None
+
+    @property
+    def size(self) -> int:
+        return len(self.btf) + len(self.distilled or b"")
+
+
 class Memory:
     """The last result of each module. Thread-safe."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._bytes = 0
-        self._kept: OrderedDict[str, Graph] = OrderedDict()
+        self._kept: OrderedDict[str, _Result] = OrderedDict()
+        # By digest: a base that was loaded again is the same one.
+        self._bases: OrderedDict[str, Base] = OrderedDict()
+        self._standing: Counter[str | None] = Counter()
         self._lock = threading.Lock()
 
     def remember(self, path: str, graph: Graph) -> None:
         """This is what the module has now."""
         with self._lock:
             self._drop(path)
-            self._kept[path] = graph
-            self._bytes += _size(graph)
+            self._keep(path, graph)
             while self._bytes > self._limit:
                 self._drop(next(iter(self._kept)))
 
@@ -222,6 +240,11 @@ class Memory:
         """What the module had is no longer known."""
         with self._lock:
             self._drop(path)
+
+    def release_bases(self) -> None:
+        """Lets bases go; results are compared again once their base is in use again."""
+        with self._lock:
+            self._bases.clear()
 
     def knows(self, path: str) -> bool:
         """Whether there is something to compare with."""
@@ -231,7 +254,7 @@ class Memory:
     def news(self, core: Core, path: str, graph: Graph) -> list[dict[str, Any]] | None:
         """Remembers `graph` and says what changed; None where nothing was remembered."""
         with self._lock:
-            before = self._kept.get(path)
+            before = self._recall(path, graph[1])
         self.remember(path, graph)
         if before is None:
             return None
@@ -262,15 +285,40 @@ class Memory:
                 continue
             with self._lock:
                 if path not in self._kept and self._bytes < self._limit:
-                    graph = (btf, base, distilled)
-                    self._kept[path] = graph
-                    self._bytes += _size(graph)
+                    self._keep(path, (btf, base, distilled))
+
+    def _recall(self, path: str, now: Base | None) -> Graph | None:
+        """What a module had; None where that, or its base, is not there any more."""
+        kept = self._kept.get(path)
+        if kept is None or kept.base is None:
+            return None if kept is None else (kept.btf, None, kept.distilled)
+        if now is not None and now.digest == kept.base:
+            return (kept.btf, now, kept.distilled)
+        base = self._bases.get(kept.base)
+        return None if base is None else (kept.btf, base, kept.distilled)
+
+    def _keep(self, path: str, graph: Graph) -> None:
+        btf, base, distilled = graph
+        result = _Result(btf, None if base is None else base.digest, distilled)
+        self._kept[path] = result
+        self._bytes += result.size
+        self._standing[result.base] += 1
+        if base is None:
+            return
+        new = base.digest not in self._bases
+        self._bases[base.digest] = base
+        self._bases.move_to_end(base.digest)
+        if new and len(self._bases) > BASES:
+            self._bases.popitem(last=False)
+            gone = [p for p, r in self._kept.items() if r.base and r.base not in self._bases]
+            for other in gone:
+                self._drop(other)
 
     def _drop(self, path: str) -> None:
         old = self._kept.pop(path, None)
         if old is not None:
-            self._bytes -= _size(old)
-
-
-def _size(graph: Graph) -> int:
-    return len(graph[0]) + len(graph[2] or b"")
+            self._bytes -= old.size
+            self._standing[old.base] -= 1
+            if not self._standing[old.base]:
+                del self._standing[old.base]
+                self._bases.pop(old.base or "", None)

@@ -13,16 +13,15 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from btfd import report
+from btfd import opening, report
 from btfd.bases import Bases
 from btfd.config import Settings, TreeSettings
 from btfd.daemon import Daemon
 from btfd.engine import Core
 from btfd.errors import Problem
 from btfd.journal import Journal
+from btfd.opening import opened
 from btfd.report import ModuleReport
-from btfd.store import Store, default_path
-from btfd.tree import BuildTree
 from btfd.work import Ours
 
 FIRST = 1.0
@@ -69,11 +68,15 @@ class Follower:
     def join(self) -> None:
         self._thread.join()
 
-    @property
-    def alive(self) -> bool:
-        """Whether a loop is there that hears what happens."""
+    def lives(self) -> bool:
+        """Whether the loop hears what happens and goes round, or will be started again.
+
+        To be asked by one who asks at intervals, like `Watcher.hears`.
+        """
         daemon = self.daemon
-        return daemon is not None and daemon.hears()
+        if daemon is None:
+            return self._thread.is_alive()
+        return daemon.hears() and daemon.turns()
 
     def configure(self, settings: Settings, tree: TreeSettings) -> None:
         """Takes new settings; everything that they make stale is encoded again."""
@@ -87,7 +90,7 @@ class Follower:
             return
 
         def apply() -> None:
-            daemon.tree.configure(**self._options())
+            daemon.tree.configure(**opening.options(settings, tree))
             daemon.work.jobs = settings.threads
             daemon.rescan()
 
@@ -118,17 +121,6 @@ class Follower:
             raise self.problem or Problem("not looked at yet", path=self.root)
         return self.daemon
 
-    def _options(self) -> dict[str, Any]:
-        settings = self._settings
-        return {
-            "adjust": settings.adjust,
-            "encode_base": settings.encode_base,
-            "force_base": settings.force_base,
-            "threads": settings.threads,
-            "resolve_btfids": settings.resolve_btfids,
-            "use": self.tree.use or settings.use,
-        }
-
     # The thread
 
     def _follow(self) -> None:
@@ -157,34 +149,25 @@ class Follower:
 
     def _once_through(self) -> None:
         settings, shared = self._settings, self._shared
-        store = Store(None if settings.cache == "none" else settings.cache or default_path())
         try:
-            tree = BuildTree(
-                self.root,
-                shared.core,
-                store,
-                bases=shared.bases,
-                base=self.tree.base,
-                **self._options(),
-            )
-            daemon = Daemon(
-                tree,
-                shared.core,
-                self._journal,
-                jobs=settings.threads,
-                ours=shared.ours,
-                patient=True,
-            )
-            self.daemon = daemon
-            if self._stopping.is_set():
-                return
-            self.problem = None
-            daemon.run(pool=shared.pool)
-            if daemon.watcher is not None and not daemon.watcher.alive and not daemon.stopping:
-                self.problem = Problem("the reader of events died", path=self.root)
+            with opened(settings, self.tree, shared.core, shared.bases) as (tree, _):
+                daemon = Daemon(
+                    tree,
+                    shared.core,
+                    self._journal,
+                    jobs=settings.threads,
+                    ours=shared.ours,
+                    patient=True,
+                )
+                self.daemon = daemon
+                if self._stopping.is_set():
+                    return
+                self.problem = None
+                daemon.run(pool=shared.pool)
+                if daemon.watcher is not None and not daemon.watcher.alive and not daemon.stopping:
+                    self.problem = Problem("the reader of events died", path=self.root)
         finally:
             self.daemon = None
-            store.close()
 
     # What there is to say
 

@@ -2,19 +2,30 @@
 
 Contract: every event gets the next generation, `<start id>:<number>`; numbers have no gaps. The
 start id differs from run to run, so that a generation of another run is never mistaken for one of
-this. The newest `keep` events stay in memory; whoever asks for older ones is told that history is
-gone (`fresh`), and must look at everything. Subscribers are called in the thread that records.
+this. The newest events stay in memory, at most `keep` of them and at most `limit` bytes; whoever
+asks for older ones is told that history is gone (`fresh`), and must look at everything. Subscribers
+are called in the thread that records. Fields are what JSON can hold.
 
-Cost: one small object an event; 10,000 events take about 5 MB.
+Cost: what is kept lies here as JSON, a fifth of what the objects would take: an encode is 600
+bytes, with what an edit changed 1 to 100 kB. Recording takes 7 us beside the subscribers, reading
+back 6 us an event.
 """
 
+import json
 import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from typing import Any, Protocol
+
+#: Events that are kept, and the bytes that they may take.
+KEEP = 10_000
+LIMIT = 8 << 20
+#: What an event takes beside its fields.
+OVERHEAD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +57,33 @@ class History:
 
     events: tuple[Event, ...]
     fresh: bool
+    generation: str
+    """To ask from next time: of the last of them, or what was asked from where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An event at rest."""
+
+    number: int
+    time: float
+    kind: str
+    path: str | None
+    fields: bytes
+
+    @property
+    def size(self) -> int:
+        return OVERHEAD + len(self.fields)
 
 
 class Journal:
     """History of one run."""
 
-    def __init__(self, keep: int = 10_000) -> None:
+    def __init__(self, keep: int = KEEP, limit: int = LIMIT) -> None:
         self.start_id = secrets.token_hex(4)
-        self._events: deque[Event] = deque(maxlen=keep)
+        self._keep, self._limit = keep, limit
+        self._kept: deque[_Kept] = deque()
+        self._bytes = 0
         self._number = 0
         self._lock = threading.Lock()
         self._subscribers: list[Callable[[Event], None]] = []
@@ -61,7 +91,7 @@ class Journal:
     @property
     def generation(self) -> str:
         """Of the newest event."""
-        return f"{self.start_id}:{self._number}"
+        return self._name(self._number)
 
     def subscribe(self, callback: Callable[[Event], None]) -> None:
         """Every later event is handed to `callback`."""
@@ -69,10 +99,15 @@ class Journal:
 
     def record(self, kind: str, path: str | None = None, **fields: Any) -> Event:
         """Appends an event."""
+        packed = json.dumps(fields, separators=(",", ":")).encode()
         with self._lock:
             self._number += 1
             event = Event(self.generation, time.time(), kind, path, fields)
-            self._events.append(event)
+            kept = _Kept(self._number, event.time, kind, path, packed)
+            self._kept.append(kept)
+            self._bytes += kept.size
+            while len(self._kept) > self._keep or self._bytes > self._limit:
+                self._bytes -= self._kept.popleft().size
         for callback in self._subscribers:
             callback(event)
         return event
@@ -84,12 +119,26 @@ class Journal:
     def since(self, generation: str | None) -> History:
         """Events after `generation`; all that are kept, and `fresh`, where it is not known."""
         with self._lock:
-            events = tuple(self._events)
             number = self._number_of(generation)
-        if number is None:
-            return History(events, True)
-        first = self._number - len(events)
-        return History(events[max(0, number - first) :], number < first)
+            after = -1 if number is None else number
+            kept = list(takewhile(lambda k: k.number > after, reversed(self._kept)))[::-1]
+            now = self._number
+        events = tuple(map(self._event, kept))
+        return History(events, number is None or len(kept) < now - number, self._name(now))
+
+    def latest(self, path: str, tree: str, count: int) -> tuple[Event, ...]:
+        """The last `count` events that are kept of a path of a tree, oldest first."""
+        with self._lock:
+            kept = [k for k in self._kept if k.path == path]
+        events = filter(lambda e: e.fields.get("tree") == tree, map(self._event, reversed(kept)))
+        return tuple(islice(events, count))[::-1]
+
+    def _event(self, kept: _Kept) -> Event:
+        fields: dict[str, Any] = json.loads(kept.fields)
+        return Event(self._name(kept.number), kept.time, kept.kind, kept.path, fields)
+
+    def _name(self, number: int) -> str:
+        return f"{self.start_id}:{number}"
 
     def _number_of(self, generation: str | None) -> int | None:
         start, _, number = (generation or "").partition(":")

@@ -242,7 +242,7 @@ def encoder_options(
     Without a configuration this is not a kernel tree: pahole's default set, nothing left out.
     """
     if config is None:
-        return EncoderOptions(features.DEFAULT, (), "pahole's default set")
+        return EncoderOptions(features.default(), (), "pahole's default set")
     era = numbers(release)
     if era is None:
         return EncoderOptions(features.ordered(NEWEST.split(",")), ("rust",), "newest kbuild")

@@ -15,13 +15,18 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 40
 
 _STYLE = """
 :root { color-scheme: light dark; --full: #8a8f98; --split: #1f77b4; --grid: #8884; }
+@media (prefers-color-scheme: dark) { :root { --split: #5fb0ea; } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(--grid); }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
+td:not(:first-child) { white-space: nowrap; }
+.total td { font-weight: bold; border-top: 2px solid var(--grid); }
 svg { width: 100%; height: auto; }
 svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
-.grid { stroke: var(--grid); } .full { fill: var(--full); } .split { fill: var(--split); }
+.grid { stroke: var(--grid); }
+.full { fill: var(--full); } .split { fill: var(--split); fill-opacity: .8; }
 """
 
 
@@ -45,18 +50,19 @@ def render(
     """The page. `modules`: all; `top`: those of the table."""
     title = f"BTF of {total.modules} modules" + (f", Linux {release}" if release else "")
     rows = [_row(m.path, m.full, m.split) for m in top]
-    rows.append(_row(f"all {total.modules} modules", total.full, total.split))
+    rows.append(_row(f"all {total.modules} modules", total.full, total.split, kind="total"))
+    left_out = f" Left out, having none: {total.failed}." if total.failed else ""
     good = [m for m in modules if m.reason is None]
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title>
 <style>{_STYLE}</style>
 <h1>{html.escape(title)}</h1>
-<p>{html.escape(tree)}. Without a base each module carries all types that it uses:
+<p><code>{html.escape(tree)}</code>. Without a base each module carries all types that it uses:
 <b>{size(total.full)}</b>. Over the base BTF of vmlinux ({size(base_size)}) only its own remain:
-<b>{size(total.split)}</b>, {total.saved:.1%} less.</p>
+<b>{size(total.split)}</b>, {total.saved:.1%} less.{left_out}</p>
 {_plot(good)}
 <h2>The largest</h2>
 <table>
@@ -66,9 +72,10 @@ def render(
 """
 
 
-def _row(name: str, full: int, split: int) -> str:
+def _row(name: str, full: int, split: int, kind: str = "") -> str:
     saved = f"{1 - split / full:.1%}" if full else ""
-    return f"<tr><td>{html.escape(name)}<td>{size(full)}<td>{size(split)}<td>{saved}\n"
+    row = f'<tr class="{kind}">' if kind else "<tr>"
+    return f"{row}<td>{html.escape(name)}<td>{size(full)}<td>{size(split)}<td>{saved}\n"
 
 
 def _plot(modules: Sequence[Module]) -> str:
@@ -76,9 +83,10 @@ def _plot(modules: Sequence[Module]) -> str:
     if not modules:
         return ""
     ordered = sorted(modules, key=lambda m: (m.full, m.split, m.path))
-    sizes = [s for m in ordered for s in (m.full, m.split)]
-    low = math.floor(math.log10(max(1, min(sizes))))
-    high = max(low + 1, math.ceil(math.log10(max(10, *sizes))))
+    sizes = [max(1, s) for m in ordered for s in (m.full, m.split)]
+    # A little more than what is there, and at least one line.
+    low = math.log10(min(sizes)) - 0.15
+    high = max(math.log10(max(sizes)) + 0.15, math.ceil(low))
     step = (WIDTH - LEFT - RIGHT) / len(ordered)
 
     def y(count: float) -> float:
@@ -86,24 +94,24 @@ def _plot(modules: Sequence[Module]) -> str:
         return HEIGHT - BOTTOM - part * (HEIGHT - TOP - BOTTOM)
 
     lines = []
-    for power in range(low, high + 1):
+    for power in range(math.ceil(low), math.floor(high) + 1):
         at = y(10**power)
         lines.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
-            f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{size(10**power)}</text>'
+            f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{_power(power)}</text>'
         )
-    radius = max(1.2, min(4.0, step / 2))
+    radius = max(1.8, min(4.0, step / 2))
     for index, m in enumerate(ordered):
         x = LEFT + (index + 0.5) * step
         name = html.escape(f"{m.path}: {size(m.full)} full, {size(m.split)} split")
         lines.append(f"<g><title>{name}</title>{_dots(x, y, radius, m)}</g>")
     bottom = HEIGHT - 12
     lines.append(
-        f'<text x="{LEFT}" y="{bottom}">modules, by full size</text>'
-        f'<circle class="full" cx="{WIDTH - 320}" cy="{bottom - 4}" r="5"/>'
-        f'<text x="{WIDTH - 310}" y="{bottom}">full BTF</text>'
-        f'<circle class="split" cx="{WIDTH - 220}" cy="{bottom - 4}" r="5"/>'
-        f'<text x="{WIDTH - 210}" y="{bottom}">split BTF over vmlinux</text>'
+        f'<text x="{LEFT}" y="{bottom}">each module, in the order of its full BTF</text>'
+        f'<circle class="full" cx="{WIDTH - 260}" cy="{bottom - 4}" r="5"/>'
+        f'<text x="{WIDTH - 250}" y="{bottom}">full BTF</text>'
+        f'<circle class="split" cx="{WIDTH - 174}" cy="{bottom - 4}" r="5"/>'
+        f'<text x="{WIDTH - 164}" y="{bottom}">split BTF over vmlinux</text>'
     )
     label = "Size of the BTF of every module, with and without a base"
     return (
@@ -111,6 +119,12 @@ def _plot(modules: Sequence[Module]) -> str:
         + "\n".join(lines)
         + "\n</svg>"
     )
+
+
+def _power(power: int) -> str:
+    """A power of ten of bytes, as a label: 10 kB."""
+    unit = min(power // 3, 2)
+    return f"{10 ** (power - 3 * unit)} {('B', 'kB', 'MB')[unit]}"
 
 
 def _dots(x: float, y: Callable[[float], float], radius: float, module: Module) -> str:

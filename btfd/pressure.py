@@ -10,8 +10,6 @@ Cost: a thread that sleeps in poll(2); no thread where there is nothing to watch
 
 import base64
 import binascii
-import ctypes
-import gc
 import os
 import select
 import socket
@@ -92,11 +90,3 @@ def _open() -> tuple[int, int] | None:
         if fd >= 0:
             os.close(fd)
         return None
-
-
-def trim() -> None:
-    """Gives free memory back to the system, where the C library can."""
-    gc.collect()
-    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if give_back is not None:
-        give_back(0)

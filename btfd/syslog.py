@@ -42,6 +42,7 @@ _PRIORITIES = {
     "not-reloaded": _ERROR,
     "degraded": _WARNING,
     "lost": _WARNING,
+    "leftover": _WARNING,
     "gate": _WARNING,
     "base-changed": _NOTICE,
     "kept": _DEBUG,

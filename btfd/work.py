@@ -4,7 +4,9 @@ Contract: `dispatch` starts what the scheduler gives out, as many as there are t
 has to be left alone for now: because a make with kbuild's BTF step is at work in the tree, or
 because installing failed several times in a row. `collect` takes outcomes, remembers and records
 them. A trouble that may pass (disk full, no permission) is told once and tried again with growing
-pauses. Everything but the encoding itself happens in the caller's thread.
+pauses. Threads that are free encode what has not settled yet, so that only the install is left to
+do then; not where kbuild makes the BTF, which would be for nothing. Everything but the encoding
+itself happens in the caller's thread.
 
 Cost: about 50 us a job beside the encoding.
 """
@@ -18,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from btfd import kbuild, usage
-from btfd.encode import Outcome, Request, encode_file, full_is_cheap
+from btfd.encode import Outcome, Prepared, Request, encode_file, full_is_cheap, prepare
 from btfd.engine import Core, Graph
 from btfd.errors import Problem
 from btfd.feedback import Memory
@@ -31,6 +33,12 @@ ATTEMPTS_ONCE = 12
 
 #: Whether bytes are what we answered for a path over the base of a digest.
 Ours = Callable[[str, bytes, str], bool]
+
+
+@dataclass(slots=True)
+class _Ready:
+    job: Job
+    prepared: Prepared | None
 
 
 @dataclass(slots=True)
@@ -70,7 +78,7 @@ class Work:
         self._ours: Ours = ours or (lambda *_: False)
         self._progress = progress or (lambda *_: None)
         self._memory = Memory()
-        self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[_Done | _Ready] = queue.SimpleQueue()
         self._breaker = Breaker()
         self._building = False
         self._looked = float("-inf")
@@ -79,7 +87,11 @@ class Work:
 
     def dispatch(self, pool: Executor, now: float) -> bool:
         """Starts what is due. False where the base is not what it was."""
-        while self.scheduler.running < self.jobs:
+        self.scheduler.eager = self._tree.use.who != kbuild.KBUILD and not self._breaker.open
+        return self._start_due(pool, now) and self._start_ahead(pool, now)
+
+    def _start_due(self, pool: Executor, now: float) -> bool:
+        while self.scheduler.occupied < self.jobs:
             if self._breaker.due(self.scheduler.running) > now:
                 return True
             job = self.scheduler.take(now)
@@ -100,14 +112,35 @@ class Work:
             except Problem:
                 self.scheduler.retry(job, now)
                 return False
-            # One module alone gets every core, a crowd gets one each.
-            alone = self.scheduler.running == 1 and not len(self.scheduler)
-            threads = self.jobs if alone else 1
-            # Somebody edited it and looks at the result.
-            full = alone and not self.once and reason != BASE_CHANGED
-            full = full and full_is_cheap(os.path.join(self._tree.root, job.path))
-            self._submit(pool, job, replace(request, threads=threads, full=full))
+            alone = self.scheduler.occupied == 1 and not len(self.scheduler)
+            self._submit(pool, job, self._share(job, request, alone))
         return True
+
+    def _start_ahead(self, pool: Executor, now: float) -> bool:
+        while self.scheduler.occupied < self.jobs:
+            job = self.scheduler.ahead(now)
+            if job is None:
+                return True
+            try:
+                request = None if self._tree.why(job.path) is None else self._tree.request()
+            except Problem:
+                self.scheduler.prepared(job, None)
+                return False
+            if request is None:  # our own write, most likely
+                self.scheduler.prepared(job, None)
+                continue
+            alone = self.scheduler.occupied == 1 and len(self.scheduler) == 1
+            self._prepare(pool, job, self._share(job, request, alone))
+        return True
+
+    def _share(self, job: Job, request: Request, alone: bool) -> Request:
+        """One module alone gets every core, a crowd gets one each.
+
+        Who edited that one module and looks at the result is told its full size too.
+        """
+        full = alone and not self.once and job.reason != BASE_CHANGED
+        full = full and full_is_cheap(os.path.join(self._tree.root, job.path))
+        return replace(request, threads=self.jobs if alone else 1, full=full)
 
     def remember(self) -> None:
         """Takes note of the BTF that is in modules now, so that their next one can be compared."""
@@ -126,10 +159,14 @@ class Work:
             daemon=True,
         ).start()
 
+    def release_bases(self) -> None:
+        """Lets bases go that are only kept to compare with."""
+        self._memory.release_bases()
+
     def next_due(self) -> float | None:
         """When there will be something to dispatch; None: not by itself."""
         due = self.scheduler.next_due()
-        if due is None or self.scheduler.running >= self.jobs:
+        if due is None or self.scheduler.occupied >= self.jobs:
             return None
         return max(due, self._breaker.due(self.scheduler.running))
 
@@ -140,7 +177,10 @@ class Work:
                 done = self._done.get_nowait()
             except queue.Empty:
                 return
-            self._finish(done, now)
+            if isinstance(done, _Ready):
+                self.scheduler.prepared(done.job, done.prepared)
+            else:
+                self._finish(done, now)
 
     def forget(self, module: str) -> None:
         """A module is gone, or right: nothing of its past matters."""
@@ -184,6 +224,7 @@ class Work:
         base = request.base
         path = os.path.join(self._tree.root, job.path)
         earlier = self._tree.earlier(job.path)
+        prepared: Prepared | None = job.prepared
         by_kbuild = self._tree.use.who == kbuild.KBUILD and job.reason in (NEVER, NEW_LINK)
 
         def compare(graph: Graph) -> list[dict[str, Any]] | None:
@@ -206,6 +247,7 @@ class Work:
                 wanted=lambda: job.wanted,
                 earlier=earlier,
                 compare=compare,
+                prepared=prepared,
             )
 
         def finished(future: Future[Outcome]) -> None:
@@ -216,6 +258,20 @@ class Work:
                 else Outcome(path, "failed", f"internal error: {error!r}", "please report it")
             )
             self._done.put(_Done(job, outcome, base.base.digest))
+            self._wake()
+
+        pool.submit(work).add_done_callback(finished)
+
+    def _prepare(self, pool: Executor, job: Job, request: Request) -> None:
+        path = os.path.join(self._tree.root, job.path)
+        earlier = self._tree.earlier(job.path)
+
+        def work() -> Prepared | None:
+            return prepare(self._core, path, request, wanted=lambda: job.wanted, earlier=earlier)
+
+        def finished(future: Future[Prepared | None]) -> None:
+            # Whatever went wrong: whoever installs will meet it too, and tell.
+            self._done.put(_Ready(job, None if future.exception() else future.result()))
             self._wake()
 
         pool.submit(work).add_done_callback(finished)

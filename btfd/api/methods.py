@@ -160,13 +160,9 @@ class Methods:
         follower, module = await self._find(_get(call, "module", str), _maybe(call, "tree", str))
 
         report, stamp = await _ask(follower, _why, module)
-        history = self._service.journal.since(None).events
-        events = [
-            event.as_json()
-            for event in history
-            if event.path == module and event.fields.get("tree") == follower.root
-        ]
-        return {"module": report.as_json(), "stamp": stamp, "events": events[-EVENTS_OF_ONE:]}
+        latest = self._service.journal.latest(module, follower.root, EVENTS_OF_ONE)
+        events = [event.as_json() for event in latest]
+        return {"module": report.as_json(), "stamp": stamp, "events": events}
 
     async def _wait(self, call: Call) -> Reply:
         tree, names = _maybe(call, "tree", str), _maybe(call, "modules", list)
@@ -235,7 +231,7 @@ class Methods:
         first = True
         while True:
             history = journal.since(at)
-            at = history.events[-1].generation if history.events else journal.generation
+            at = history.generation
             events = [e for e in history.events if root is None or e.fields.get("tree") == root]
             for n in range(0, max(first, len(events)), BATCH if call.more else KEPT):
                 part = events[n : n + BATCH] if call.more else events

@@ -20,8 +20,8 @@ from btfd.cli.output import Output
 from btfd.config import Settings, TreeSettings
 from btfd.engine import Core, native
 from btfd.errors import Problem, UsageProblem
-from btfd.store import Store, default_path
-from btfd.tree import BaseState, BuildTree
+from btfd.opening import opened
+from btfd.tree import BaseState
 
 SUMMARY = "audit: is every module's BTF what its DWARF says?"
 
@@ -69,26 +69,13 @@ def trees(args: argparse.Namespace, settings: Settings) -> list[TreeSettings]:
 def check(chosen: TreeSettings, settings: Settings, core: Core, out: Output) -> int:
     """Audits one tree; how many modules are not as they should be."""
     root = chosen.root
-    store = Store(None if settings.cache == "none" else settings.cache or default_path())
-    try:
-        tree = BuildTree(
-            root,
-            core,
-            store,
-            adjust=settings.adjust,
-            force_base=settings.force_base,
-            resolve_btfids=settings.resolve_btfids,
-            use=chosen.use,
-            base=chosen.base,
-        )
+    with opened(replace(settings, encode_base=False), chosen, core) as (tree, _):
         news = tree.look_at_base()
         if news.problem is not None:
             raise news.problem.at(tree.base_path)
         if news.state is BaseState.WRITING:
             raise Problem("being written", path=tree.base_path, hint="wait for make to end")
         audit = Audit(core, tree)
-    finally:
-        store.close()
     counts: Counter[str] = Counter()
     modules = list(audit.modules)
     with ThreadPoolExecutor(settings.threads, "btfd-check") as pool:

@@ -19,7 +19,9 @@ _COLOURS = {"failed": "red", "base-missing": "red", "deaf": "red", "encoded": "g
 #: Something is wrong with BTF.
 _TROUBLES = frozenset({"failed", "base-missing", "deaf", "not-followed", "not-reloaded"})
 #: Something to know, on stderr too.
-_REMARKS = frozenset({"lost", "degraded", "healed", "gate", "ignored", "skipped", "held"})
+_REMARKS = frozenset(
+    {"lost", "degraded", "healed", "gate", "ignored", "skipped", "held", "leftover"}
+)
 _SILENT = frozenset({"kept"})
 
 

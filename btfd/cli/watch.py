@@ -9,6 +9,7 @@ skipped, and said.
 import argparse
 import os
 import signal
+from dataclasses import replace
 
 from btfd import config, kbuild
 from btfd.cli import common, phrases
@@ -19,8 +20,7 @@ from btfd.engine import Core, native
 from btfd.errors import UsageProblem
 from btfd.journal import Journal
 from btfd.notify import Notifier
-from btfd.store import Store, default_path
-from btfd.tree import BuildTree
+from btfd.opening import opened
 
 SUMMARY = "encode what is stale in a build tree, then follow changes"
 
@@ -49,37 +49,24 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     chosen = TreeSettings(args.tree) if args.tree else next(iter(settings.trees), None)
     if chosen is None:
         raise UsageProblem("no tree named", hint="btfd watch TREE, or `trees` in the configuration")
-    root = chosen.root
-    if not os.path.isdir(root):
-        raise UsageProblem("no such directory", path=root)
+    if not os.path.isdir(chosen.root):
+        raise UsageProblem("no such directory", path=chosen.root)
     common.note_unknown(settings, out)
     core = core or native()
-    store = Store(None if settings.cache == "none" else settings.cache or default_path())
     journal = Journal()
     journal.subscribe(lambda event: phrases.show(event, out))
-    tree = BuildTree(
-        root,
-        core,
-        store,
-        adjust=settings.adjust,
-        encode_base=settings.encode_base,
-        force_base=settings.force_base,
-        threads=settings.threads,
-        resolve_btfids=settings.resolve_btfids,
-        use=args.use or chosen.use or settings.use,
-        base=chosen.base,
-    )
-    daemon = Daemon(
-        tree, core, journal, jobs=settings.threads, notifier=Notifier(), progress=out.progress
-    )
-    previous = {s: signal.signal(s, lambda *_: daemon.stop()) for s in _SIGNALS}
-    try:
-        status = daemon.run(once=args.once)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        store.close()
-        daemon.wake.close()
+    chosen = replace(chosen, use=args.use or chosen.use)
+    with opened(settings, chosen, core) as (tree, store):
+        daemon = Daemon(
+            tree, core, journal, jobs=settings.threads, notifier=Notifier(), progress=out.progress
+        )
+        previous = {s: signal.signal(s, lambda *_: daemon.stop()) for s in _SIGNALS}
+        try:
+            status = daemon.run(once=args.once)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            daemon.wake.close()
     if store.trouble is not None:
         out.note(f"the index could not be kept ({store.trouble}); the next start encodes again")
     return status

@@ -5,6 +5,7 @@
 
 mod compare;
 mod layers;
+mod rebase;
 
 use crate::btf::find::find as find_type;
 use crate::btf::{Btf, BtfError, Endian, Kind};
@@ -14,11 +15,12 @@ use crate::dwarf::language;
 use crate::elf::btf_ids::{Earlier, IdsError, Pristine};
 use crate::elf::install::{Edit, InstallError, Outcome, Stamp, Way};
 use crate::elf::{ElfError, Image, NoBtf, install as installer, open_regular, raw_btf};
-use crate::encode::{self as encoder, EncodeError, Features, IdsWish};
+use crate::encode::{self as encoder, EncodeError, Features, IdsWish, Kept};
+use crate::features;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyTuple};
 use pyo3::{create_exception, intern};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -303,10 +305,16 @@ struct Encoded {
     warnings: Vec<String>,
     #[pyo3(get)]
     stages: BTreeMap<&'static str, f64>,
+    kept: Option<Vec<u8>>,
 }
 
 #[pymethods]
 impl Encoded {
+    #[getter]
+    fn kept<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.kept.as_ref().map(|kept| PyBytes::new(py, kept))
+    }
+
     #[getter]
     fn btf<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.bytes)
@@ -335,7 +343,7 @@ fn vermagic(image: &Image) -> Result<Option<String>, Failure> {
 #[pyfunction]
 #[pyo3(signature = (
     path, base, features, *, lang_exclude=Vec::new(), threads=1, full=false, resolve=true,
-    earlier=None,
+    earlier=None, keep=false,
 ))]
 #[allow(clippy::too_many_arguments)] // keywords in Python
 fn encode(
@@ -348,6 +356,7 @@ fn encode(
     full: bool,
     resolve: bool,
     earlier: Option<(String, PyBackedBytes)>,
+    keep: bool,
 ) -> PyResult<Encoded> {
     let path = path_of(path)?;
     let mut on = Features::default();
@@ -368,7 +377,10 @@ fn encode(
         let image = Image::open(file)?;
         let earlier = earlier.as_ref().map(|(id, words)| Earlier { build_id: id, words });
         let wish = IdsWish { resolve, earlier };
-        let made = encoder::encode(&image, base.as_deref(), &on, threads, &wish)?;
+        let made = match base.as_deref() {
+            Some(base) if keep => encoder::encode_and_keep(&image, base, &on, threads, &wish)?,
+            base => encoder::encode(&image, base, &on, threads, &wish)?,
+        };
         let begun = Instant::now();
         let full_size = match base {
             Some(_) if full => {
@@ -395,6 +407,7 @@ fn encode(
             stamp: raw_stamp(stamp),
             vermagic: vermagic(&image)?,
             warnings: made.warnings,
+            kept: made.kept.as_ref().map(Kept::to_bytes),
             ids: made.ids,
             stages: [
                 ("read", ms(stages.read)),
@@ -549,9 +562,12 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     error.setattr("kind", "encode")?;
     error.setattr("hint", py.None())?;
     error.setattr("errno_name", py.None())?;
+    m.add("FEATURES", PyTuple::new(py, features::NAMES)?)?;
+    m.add("DEFAULT_FEATURES", PyTuple::new(py, &features::NAMES[..features::DEFAULT])?)?;
     m.add_class::<Base>()?;
     m.add_class::<Encoded>()?;
     m.add_class::<Ids>()?;
+    m.add_class::<rebase::Rebase>()?;
     m.add_function(wrap_pyfunction!(encode, m)?)?;
     m.add_function(wrap_pyfunction!(install, m)?)?;
     m.add_function(wrap_pyfunction!(write_detached, m)?)?;

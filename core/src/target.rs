@@ -18,6 +18,10 @@ pub struct Target {
 }
 
 impl Target {
+    /// No machine: for what does not depend on it.
+    pub const NONE: Target =
+        Target { endian: Endian::Little, pointer_size: 8, register_params: 0, registers: &[] };
+
     /// The target of a file. Registers as in the calling conventions that pahole checks.
     pub fn of(image: &Image) -> Target {
         let (register_params, registers): (u32, &'static [u8]) = match image.machine {

@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,9 @@ def test_the_page_is_whole_and_names_are_text() -> None:
     assert reader.seen.count("circle") == 2 * 3 + 2
     assert "4.5 kB" in page
     assert "224 B" in page
+    assert "Left out, having none: 1." in page
+    # Lines at powers of ten that the sizes are around, and at no others.
+    assert re.findall(r'text-anchor="end">([^<]*)<', page) == ["100 B", "1 kB"]
     assert page == render("/a&b", "6.1 <x>", 2_300_000, found, largest(found, 10), total(found))
     assert "<svg" not in render("/t", None, 1, [BAD], [], total([BAD]))
 

@@ -38,9 +38,11 @@ def error(name: str, **parameters: Any) -> Answer:
 class FakeDaemon:
     """Listens until the end of a `with` block, and keeps the calls that came."""
 
-    def __init__(self, folder: Path, answer: Answer, backlog: int = 8) -> None:
+    def __init__(
+        self, folder: Path, answer: Answer, backlog: int = 8, name: str = "io.btfd-test"
+    ) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
-        self.path = folder / "io.btfd-test"
+        self.path = folder / name
         self.calls: list[dict[str, Any]] = []
         self._answer = answer
         self._held: list[socket.socket] = []

@@ -84,6 +84,10 @@ class Service:
         """Until it has said this more often than so many times."""
         self.wait(lambda: self.count(kind) > than)
 
+    def wait_for_either(self, what: Callable[[], bool], kind: str) -> None:
+        """Until it is so, or the service has said this."""
+        self.wait(lambda: what() or self.count(kind) > 0)
+
     def wait_ready(self) -> None:
         self.wait(lambda: "ready" in self.kinds())
 

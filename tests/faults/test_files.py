@@ -33,6 +33,17 @@ def test_a_module_is_rewritten_in_place(tree: Tree, state: Path) -> None:
             time.sleep(n % 10 / 1000)
 
 
+def test_a_module_is_rewritten_while_it_settles(tree: Tree, state: Path) -> None:
+    """Between the encode in advance and the install, with the same size and at any distance."""
+    path = tree.root / "drivers/d0/m0.ko"
+    with serving(tree, state) as service:
+        for n in range(120):
+            path.write_bytes(tree.parts.modules[n % 9])
+            time.sleep((5 + n % 60) / 1000)
+            if n % 30 == 29:
+                service.wait_right()
+
+
 def test_hard_links_keep_their_bytes(tree: Tree, state: Path, tmp_path: Path) -> None:
     cached = tmp_path / "cache.ko"
     data = tree.parts.modules[7]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from tests.faults.inside import inside, mount
+import pytest
+
+from tests.faults.inside import Scenario, inside, mount
 from tests.faults.service import Service, serving
 from tests.faults.tree import Parts, Tree
+from tests.support.run import must
 
 
 def few_watches(folder: Path, parts: Parts) -> None:
@@ -48,12 +52,35 @@ def test_no_inotify_descriptor(tmp_path: Path, parts: Parts) -> None:
     inside(no_descriptor, tmp_path, parts, "-Ur")
 
 
-def full(folder: Path, parts: Parts) -> None:
+def full_for_copies(folder: Path, parts: Parts) -> None:
     """Room for the links, but not for copies of them; then some is freed."""
+    full(folder, parts, shared=True)
+
+
+def full_for_additions(folder: Path, parts: Parts) -> None:
+    """Not even for a section more: the modules end where a page does."""
+    modules = tuple(to_the_page(data, folder) for data in parts.modules)
+    full(folder, replace(parts, modules=modules), shared=False)
+
+
+def to_the_page(module: bytes, folder: Path) -> bytes:
+    """The module with a section more, so that it fills its pages."""
+    plain, padding, padded = (folder / name for name in ("plain", "padding", "padded"))
+    plain.write_bytes(module)
+    size = 8
+    for _ in range(2):
+        padding.write_bytes(bytes(size))
+        must("objcopy", f"--add-section=.padding={padding}", plain, padded)
+        size += -padded.stat().st_size % 4096
+    assert padded.stat().st_size % 4096 == 0
+    return padded.read_bytes()
+
+
+def full(folder: Path, parts: Parts, *, shared: bool) -> None:
     root = folder / "tree"
     mount(root, "size=1m")
     tree = Tree(root, parts).build()
-    for path in tree.paths():
+    for path in tree.paths() if shared else ():
         os.link(path, path.with_suffix(".shared"))  # so that a copy is made
     ballast = root / "ballast"
     with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as f:
@@ -75,8 +102,53 @@ def full(folder: Path, parts: Parts) -> None:
             service.kill()
 
 
-def test_the_disk_is_full(tmp_path: Path, parts: Parts) -> None:
-    inside(full, tmp_path, parts, "-Urm")
+@pytest.mark.parametrize("scenario", [full_for_copies, full_for_additions])
+def test_the_disk_is_full(tmp_path: Path, parts: Parts, scenario: Scenario) -> None:
+    inside(scenario, tmp_path, parts, "-Urm")
+
+
+def full_for_the_index(folder: Path, parts: Parts) -> None:
+    state = folder / "state"
+    mount(state, "size=256k")
+    with open(state / "ballast", "wb", buffering=0) as f, contextlib.suppress(OSError):
+        while True:
+            f.write(bytes(4096))
+    tree = Tree(folder / "tree", parts).build()
+    with serving(tree, state):
+        tree.link("drivers/d1/m1.ko", 5)
+    (state / "ballast").unlink()
+    with serving(tree, state) as service:
+        done = [e["path"] for e in service.events if e["event"] in ("encoded", "unchanged")]
+    assert len(done) == 12, "what could not be remembered is done again"
+    with serving(tree, state) as service:
+        assert not [e for e in service.events if e["event"] in ("encoded", "unchanged")]
+
+
+def test_the_disk_of_the_index_is_full(tmp_path: Path, parts: Parts) -> None:
+    inside(full_for_the_index, tmp_path, parts, "-Urm")
+
+
+GIL_HOG = """
+import sys, threading
+def hog():
+    n = 0
+    while True:
+        n += 1
+for _ in range(2):
+    threading.Thread(target=hog, daemon=True).start()
+from btfd.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_somebody_hogs_the_interpreter(tree: Tree, state: Path) -> None:
+    """Each hand-over between threads takes 5 ms and more; the kernel's queue must outlast that."""
+    with serving(tree, state, program=GIL_HOG) as service:
+        for n in range(3000):
+            (tree.root / f"drivers/d{n % 4}/{n % 500}.o").write_bytes(b"")
+            if n % 50 == 0:
+                tree.link(f"drivers/d{n % 4}/m{n % 12}.ko", n)
+        service.wait_right()
 
 
 DEAD_READER = """

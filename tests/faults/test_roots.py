@@ -75,6 +75,24 @@ def test_the_root_is_a_symbolic_link(tree: Tree, state: Path, tmp_path: Path) ->
         service.wait(lambda: service.count("base-changed") > before)
 
 
+def test_the_tree_is_moved_and_a_link_left_in_its_place(
+    tree: Tree, state: Path, tmp_path: Path
+) -> None:
+    """A link is no place to watch from; the tree is right all the same."""
+    away = tree.root.with_name("away")
+    with serving(tree, state) as service:
+        tree.root.rename(away)
+        tree.root.symlink_to(away)
+        service.wait(lambda: "lost" in service.kinds())
+        tree.link("drivers/d0/m0.ko", 5)
+        service.wait_right()
+        tree.root.unlink()
+        away.rename(tree.root)
+        tree.link("drivers/d0/m0.ko", 6)
+        service.wait_right()
+        tree.link("drivers/d1/m1.ko", 7)
+
+
 def unmounted(folder: Path, parts: Parts) -> None:
     root = folder / "mounted"
     mount(root)

@@ -55,6 +55,8 @@ class Result:
     #: Type, flags and alignment of the section.
     section: tuple[int, int, int]
     ids: bytes | None
+    #: The content of .BTF.base, which modules out of the tree may bring.
+    base: bytes | None = None
 
 
 class Kernel:
@@ -154,8 +156,8 @@ def read(path: Path) -> Result:
     assert btf is not None, f"{path}: no .BTF"
     raw, section = btf
     types, strings = parts(raw)
-    ids = content(".BTF_ids")
-    return Result(types, strings, section, None if ids is None else ids[0])
+    ids, base = (found and found[0] for found in (content(".BTF_ids"), content(".BTF.base")))
+    return Result(types, strings, section, ids, base)
 
 
 def parts(raw: bytes) -> tuple[bytes, bytes]:
@@ -171,7 +173,7 @@ def difference(a: Mapping[str, Result], b: Mapping[str, Result]) -> list[str]:
     found = [f"{name}: only in one" for name in sorted(set(a) ^ set(b))]
     for name in sorted(set(a) & set(b)):
         x, y = a[name], b[name]
-        for what in ("types", "strings", "section", "ids"):
+        for what in ("types", "strings", "section", "ids", "base"):
             if getattr(x, what) != getattr(y, what):
                 found.append(f"{name}: {what}")
     return found

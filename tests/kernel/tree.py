@@ -2,11 +2,13 @@
 
     python -m tests.kernel.tree      fetch it and print where it is
 
-Apt is asked for the newest kernel that `linux-image-cloud-amd64-dbg` of this machine's Debian 12
-depends on, with an apt state of our own, so that nothing of the machine's changes and no root is
-needed. What a build would leave is kept in $BTFD_TEST_CACHE (default ~/.cache/btfd-tests) and used
-again: vmlinux, kernel/**/*.ko, modules.order, include/config/, vmlinuz. About 310 MB are fetched,
-1.8 GB stay. $BTFD_TEST_TREE names a tree that is there already instead.
+Apt is asked for the kernel that `linux-image-cloud-amd64-dbg` of this machine's Debian 12 depends
+on, or for the newest one before it while that one's image is still missing, as it is for some hours
+after a new version. That is done with an apt state of our own, so that nothing of the machine's
+changes and no root is needed. What a build would leave is kept in $BTFD_TEST_CACHE (default
+~/.cache/btfd-tests) and used again: vmlinux, kernel/**/*.ko, modules.order, include/config/ and
+vmlinuz. About 310 MB are fetched, 1.8 GB stay. $BTFD_TEST_TREE names a tree that is there already
+instead.
 """
 
 from __future__ import annotations
@@ -187,11 +189,7 @@ def _arrange_debug(debug: Path, tree: Path) -> str:
 def _fetch() -> KernelTree:
     with private_apt() as (work, options):
         command("apt-get", *options, "-q", "update")
-        shown = command("apt-cache", *options, "depends", META)
-        match = re.search(r"Depends: (linux-image-\S+-cloud-amd64)-dbg\s", shown)
-        if not match:
-            raise NoTree(f"apt knows no {META}")
-        package = match[1]
+        package = _newest(options)
         wanted = [f"{package}-dbg", package]
         command("apt-get", *options, "-q", "download", *wanted, cwd=work / "deb")
         for archive in sorted((work / "deb").iterdir()):
@@ -202,6 +200,24 @@ def _fetch() -> KernelTree:
         shutil.rmtree(target, ignore_errors=True)
         tree.rename(target)
     return KernelTree(target)
+
+
+def _newest(options: list[str]) -> str:
+    """The package of the newest kernel that can be had whole: image and debug symbols."""
+    shown = command("apt-cache", *options, "depends", META)
+    match = re.search(r"Depends: (linux-image-\S+-)(\d+)(-cloud-amd64)-dbg\s", shown)
+    if not match:
+        raise NoTree(f"apt knows no {META}")
+    series, wanted, flavour = match.groups()
+    names = command("apt-cache", *options, "pkgnames", series).split()
+    pattern = re.compile(rf"{re.escape(series)}(\d+){flavour}-dbg")
+    abis = sorted((int(m[1]) for name in names if (m := pattern.fullmatch(name))), reverse=True)
+    for abi in abis:
+        package = f"{series}{abi}{flavour}"
+        # A name is known before, and after, there is a version of it.
+        if all(command("apt-cache", *options, "madison", p) for p in (package, f"{package}-dbg")):
+            return package
+    raise NoTree(f"apt has no {series}{wanted}{flavour}, nor one before it")
 
 
 def _arrange(unpacked: Path, tree: Path) -> Path:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from btfd import schedule
-from btfd.daemon import BURST, Daemon
+from btfd import daemon, schedule
+from btfd.daemon import Daemon
 from btfd.errors import Problem
 from btfd.journal import Journal
+from btfd.memory import BURST
 from btfd.store import Store
 from btfd.tree import BuildTree
 from tests.policy.fake import FakeCore, link, link_base, make_tree
@@ -157,6 +158,66 @@ def test_a_changed_module_is_encoded_alone(root: Path) -> None:
         assert core.encoded["m1.ko"] == before["m1.ko"] + 1, "our own write made no work"
 
 
+def test_a_module_is_encoded_before_it_has_settled(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule.Scheduler.__init__, "__defaults__", (1e6,))
+    core = FakeCore()
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run))
+        link(root, M1, "edited")
+        run.wait(lambda: core.encoded["m1.ko"] == 2)
+        assert run.daemon is not None
+        scheduler = run.daemon.work.scheduler
+        run.wait(lambda: not scheduler.occupied)
+        assert M1 in scheduler.pending(), "it is encoded, and waits"
+        assert not run.current(M1)
+
+
+def test_what_was_encoded_before_it_settled_is_installed(root: Path) -> None:
+    core = FakeCore()
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run))
+        link(root, M1, "edited")
+        run.wait(lambda: run.kinds(M1) == ["encoded", "encoded"])
+        assert run.current(M1)
+        assert run.daemon is not None
+        scheduler = run.daemon.work.scheduler
+        run.wait(lambda: scheduler.idle)
+    assert core.encoded["m1.ko"] == 2
+
+
+def test_what_was_read_before_another_write_is_never_installed(root: Path) -> None:
+    core = FakeCore()
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run))
+        core.gate.clear()
+        link(root, M1, "early")
+        run.wait(lambda: core.encoded["m1.ko"] == 2)
+        link(root, M1, "late")
+        run.wait(lambda: core.encoded["m1.ko"] == 3)
+        core.gate.set()
+        run.wait(lambda: run.current(M1))
+        assert run.daemon is not None
+        scheduler = run.daemon.work.scheduler
+        run.wait(lambda: scheduler.idle)
+    assert run.kinds(M1) == ["encoded", "encoded"]
+    assert core.encoded["m1.ko"] == 3
+
+
+def test_what_cannot_be_encoded_in_advance_is_told_once(root: Path) -> None:
+    core = FakeCore()
+    with running(root, core) as run:
+        run.wait(lambda: all_current(run))
+        (root / M1).unlink()
+        (root / M1).write_text("stripped\n")
+        run.wait(lambda: "failed" in run.kinds(M1))
+        assert run.daemon is not None
+        scheduler = run.daemon.work.scheduler
+        run.wait(lambda: scheduler.idle)
+    assert run.kinds(M1) == ["encoded", "failed"]
+
+
 def test_new_base_redoes_all_the_same_base_nothing(root: Path) -> None:
     core = FakeCore()
     with running(root, core) as run:
@@ -217,7 +278,7 @@ def test_after_a_burst_memory_is_given_back(
 ) -> None:
     idle: list[int] = []
     core = FakeCore()
-    monkeypatch.setattr("btfd.daemon.trim", lambda: idle.append(sum(core.encoded.values())))
+    monkeypatch.setattr("btfd.memory.trim", lambda: idle.append(sum(core.encoded.values())))
     root = make_tree(tmp_path / "tree", BURST + 1)
     with running(root, core) as run:
         run.wait(lambda: idle == [BURST + 1])
@@ -478,3 +539,35 @@ def test_fatal_gates_end_it(root: Path) -> None:
     status, journal = once(root, FakeCore(), None)
     assert status == 1
     assert journal.since(None).events[0].fields["fatal"]
+
+
+def test_a_configuration_without_btf_lets_the_loop_sleep(root: Path) -> None:
+    with open(root / "include/config/auto.conf", "a") as f:
+        f.write("CONFIG_DEBUG_INFO_SPLIT=y\n")
+    tree = BuildTree(str(root), FakeCore(), Store(None), use="watcher")
+    daemon = Daemon(tree, FakeCore(), Journal(), patient=True)
+    daemon._judge_gates()
+    daemon._look_at_base(scan=False)
+    daemon._changed(str(root / M0), 10.0)
+    assert daemon._sleep(11.0, None) > 0.0, "what is due cannot be done"
+
+
+def test_a_loop_that_hangs_is_known_by_its_silence(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    with running(root, FakeCore()) as run:
+        loop = run.daemon
+        assert loop is not None
+        assert loop.turns()
+        hanging = loop.call(lambda: release.wait(PATIENCE))
+        run.wait(hanging.running)
+        assert loop.turns(), "it may be busy"
+        monkeypatch.setattr(daemon, "STUCK", 0.0)
+        assert not loop.turns()
+        assert loop.hears(), "its reader is well"
+        monkeypatch.undo()
+        release.set()
+        assert hanging.result(PATIENCE)
+        run.wait(loop.turns)
+    assert loop.turns(), "nobody hangs who has ended"

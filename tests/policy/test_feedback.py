@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,36 @@ def test_memory_is_bounded_and_forgets_the_oldest() -> None:
     assert news is not None and news[0]["file"] == "s.c"
     memory.forget("b")
     assert memory.news(core, "b", (b"01", base, None)) is None
+
+
+def test_memory_holds_two_bases_and_no_result_over_an_older_one() -> None:
+    memory, core = Memory(), FakeCore()
+    held = []
+    for n in range(4):
+        base = FakeBase(b"base %d" % n)
+        held.append(weakref.ref(base))
+        assert memory.news(core, f"only over {n}", (b"0", base, None)) is None
+        memory.news(core, "always", (b"%d" % n, base, None))
+        assert memory.knows("always")
+    del base
+    assert [ref() is not None for ref in held] == [False, False, True, True]
+    assert [memory.knows(f"only over {n}") for n in range(4)] == [False, False, True, True]
+    memory.forget("only over 2")
+    assert held[2]() is None, "nothing stands on it"
+
+
+def test_a_base_that_was_let_go_is_that_of_the_next_result() -> None:
+    memory, core = Memory(), FakeCore()
+    base = FakeBase(b"base")
+    gone = weakref.ref(base)
+    memory.remember("a", (b"0", base, None))
+    memory.remember("b", (b"0", base, None))
+    memory.release_bases()
+    del base
+    assert gone() is None
+    assert memory.news(core, "a", (b"01", FakeBase(b"base"), None)), "loaded again"
+    memory.release_bases()
+    assert memory.news(core, "b", (b"01", FakeBase(b"other"), None)) is None, "nothing to compare"
 
 
 def test_a_baseline_comes_back_and_is_the_same_bytes(tmp_path: Path) -> None:

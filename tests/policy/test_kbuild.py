@@ -82,7 +82,7 @@ def test_features_are_those_that_kbuild_would_pass(
 
 def test_outside_a_tree_the_default_set() -> None:
     options = encoder_options(None, None)
-    assert options.features == features.DEFAULT
+    assert options.features == features.default()
     assert options.lang_exclude == ()
 
 
@@ -127,9 +127,9 @@ def test_find_tree_walks_up(tmp_path: Path) -> None:
         ([], (), ()),
         (["var,float"], ("var", "float"), ()),
         (["float", "var"], ("var", "float"), ()),
-        (["default"], features.DEFAULT, ()),
-        (["+layout"], (*features.DEFAULT, "layout"), ()),
-        (["default,layout"], (*features.DEFAULT, "layout"), ()),
+        (["default"], features.default(), ()),
+        (["+layout"], (*features.default(), "layout"), ()),
+        (["default,layout"], (*features.default(), "layout"), ()),
         (["var,nonsense,all", "nonsense"], ("var",), ("nonsense", "all")),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from btfd.pressure import Pressure, trim
+from btfd.pressure import Pressure
 
 
 def test_nothing_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +42,3 @@ def test_the_kernel_takes_what_is_written(monkeypatch: pytest.MonkeyPatch) -> No
     pressure = Pressure(lambda: None)
     assert pressure.watching
     pressure.close()
-
-
-def test_trim_can_be_called() -> None:
-    trim()

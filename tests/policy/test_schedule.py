@@ -1,6 +1,6 @@
 """Coalesce, settle, newest first, cancel."""
 
-from btfd.schedule import BUSY_LAST, SETTLE, Scheduler
+from btfd.schedule import AHEAD, BUSY_LAST, SETTLE, Scheduler
 
 
 def drain(s: Scheduler, now: float) -> list[str]:
@@ -17,6 +17,7 @@ def test_events_coalesce_and_settle() -> None:
         s.touch("a.ko", "new link", 10 + n * SETTLE / 2)
     last = 10 + 4 * SETTLE / 2
     assert s.take(last) is None
+    s.eager = False
     assert s.next_due() == last + SETTLE
     assert drain(s, last + SETTLE) == ["a.ko"]
     assert s.idle
@@ -104,7 +105,7 @@ def test_a_new_link_ends_the_waiting_of_a_busy_file() -> None:
     assert job is not None
     s.touch("a.ko", "new link", 5.0)
     s.retry(job, 5.0)
-    assert s.next_due() == 5.0 + SETTLE
+    assert s.next_due() == 5.0 + AHEAD
 
 
 def test_forgotten_files_do_not_come() -> None:
@@ -112,3 +113,82 @@ def test_forgotten_files_do_not_come() -> None:
     s.touch("a.ko", "new link", 0)
     s.forget("a.ko")
     assert s.idle
+
+
+def test_what_settles_is_prepared_once_and_keeps_the_result() -> None:
+    s = Scheduler()
+    s.touch("a.ko", "new link", 10.0)
+    assert s.ahead(10.0) is None
+    assert s.next_due() == 10.0 + AHEAD
+    job = s.ahead(10.0 + AHEAD)
+    assert job is not None
+    assert s.ahead(10.0 + AHEAD) is None
+    assert s.next_due() is None, "a thread that is done wakes the loop"
+    assert s.take(10.0 + SETTLE) is None
+    assert (s.running, s.occupied, s.pending()) == (0, 1, {"a.ko"})
+    s.prepared(job, "result")
+    assert s.ahead(10.1) is None
+    assert s.next_due() == 10.0 + SETTLE
+    taken = s.take(10.0 + SETTLE)
+    assert taken is not None and taken.prepared == "result"
+    s.retry(taken, 11.0)
+    again = s.take(12.0)
+    assert again is not None and again.prepared == "result", "somebody only had it open"
+    s.finish(again)
+    assert s.idle
+
+
+def test_an_event_disowns_what_was_prepared_before_it() -> None:
+    s = Scheduler()
+    s.touch("a.ko", "new link", 10.0)
+    early = s.ahead(10.0 + AHEAD)
+    assert early is not None
+    s.touch("a.ko", "new link", 10.02)
+    assert not early.wanted
+    late = s.ahead(10.02 + AHEAD)
+    assert late is not None and late is not early
+    s.prepared(late, "new")
+    s.prepared(early, "old")
+    taken = s.take(10.02 + SETTLE)
+    assert taken is late and taken.prepared == "new"
+
+
+def test_an_event_after_it_was_prepared_disowns_it_too() -> None:
+    s = Scheduler()
+    s.touch("a.ko", "new link", 10.0)
+    early = s.ahead(10.02)
+    assert early is not None
+    s.prepared(early, "old")
+    s.touch("a.ko", "new link", 10.03)
+    taken = s.take(11.0)
+    assert taken is not None and taken.prepared is None
+
+
+def test_a_new_base_or_a_file_that_is_gone_disowns_what_is_being_prepared() -> None:
+    s = Scheduler()
+    s.touch("a.ko", "new link", 10.0)
+    s.touch("b.ko", "new link", 10.001)
+    newest, other = s.ahead(10.02), s.ahead(10.02)
+    assert newest is not None and other is not None
+    assert (newest.path, other.path) == ("b.ko", "a.ko")
+    s.forget("a.ko")
+    assert (newest.wanted, other.wanted) == (True, False)
+    s.overtake()
+    assert not newest.wanted
+    assert not s.idle, "their threads are not done"
+    s.prepared(newest, "result")
+    s.prepared(other, "result")
+    assert s.idle and newest.prepared is None
+
+
+def test_only_what_was_touched_is_prepared() -> None:
+    s = Scheduler()
+    s.find("found.ko", "base changed")
+    s.touch("failing.ko", "new link", 10.0)
+    job = s.take(11.0)
+    assert job is not None
+    s.retry(job, 11.0, failing=True)
+    assert s.ahead(100.0) is None
+    s.touch("a.ko", "new link", 10.0)
+    s.eager = False
+    assert s.ahead(100.0) is None

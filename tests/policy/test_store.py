@@ -106,3 +106,41 @@ def test_journal_generations_and_lost_history() -> None:
     assert journal.since(None).fresh
     assert journal.since(journal.generation).events == ()
     assert events[0].as_json()["n"] == 0
+
+
+def test_the_journal_is_bounded_in_bytes_by_dropping_the_oldest() -> None:
+    journal = Journal(limit=10_000)
+    events = [journal.record("e", "p", n=n, feedback=["x" * 1000]) for n in range(20)]
+    history = journal.since(None)
+    assert 5 <= len(history.events) < 10
+    assert history.events == tuple(events[-len(history.events) :])
+    assert not journal.since(events[-len(history.events) - 1].generation).fresh
+    assert journal.since(events[-len(history.events) - 2].generation).fresh
+    whole = journal.record("e", "p", feedback=["x" * 20_000])
+    assert journal.since(whole.generation).events == ()
+    assert journal.since(events[-1].generation).fresh, "what does not fit is lost, and said to be"
+
+
+def test_events_come_back_as_they_were() -> None:
+    journal = Journal()
+    event = journal.of("/t").record("e", "\udcff.ko", reason="é\udcff", ms={"a": 0.1}, none=None)
+    assert journal.since(None).events == (event,)
+    assert journal.since(None).generation == event.generation
+
+
+def test_the_latest_events_of_a_path_of_one_tree() -> None:
+    journal = Journal()
+    for n in range(9):
+        journal.of("/a").record("e", "p" if n % 2 else "q", n=n)
+        journal.of("/b").record("e", "p", n=n)
+    assert [e.fields["n"] for e in journal.latest("p", "/a", 2)] == [5, 7]
+    assert journal.latest("r", "/a", 2) == ()
+
+
+def test_what_is_recorded_while_somebody_asks_is_told_the_next_time() -> None:
+    journal = Journal()
+    journal.record("e0")
+    history = journal.since(journal.generation)
+    journal.record("e1")
+    assert history.events == () and not history.fresh
+    assert [e.kind for e in journal.since(history.generation).events] == ["e1"]

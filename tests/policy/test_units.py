@@ -1,6 +1,7 @@
 """The units in systemd/: as hard as we say, and consistent with the program."""
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,8 @@ import pytest
 
 from btfd import __version__
 
-UNITS = Path(__file__).parents[2] / "systemd"
+PROJECT = Path(__file__).parents[2]
+UNITS = PROJECT / "systemd"
 
 
 def unit(name: str) -> configparser.ConfigParser:
@@ -58,3 +60,55 @@ def test_both_services_say_the_same() -> None:
         for name in ("btfd.service", "btfd@.service")
     )
     assert one == other
+
+
+def uninstall(home: Path) -> set[str]:
+    """What is left below a home, directories too."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "MAKE"))}
+    done = subprocess.run(
+        ["make", "-C", PROJECT, "uninstall-user"],
+        env=environment | {"HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done
+    return {str(path.relative_to(home)) for path in home.rglob("*")}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """With the files of `make install-user`, and those of a service that ran."""
+    home = tmp_path / "a home"
+    for name in (
+        ".local/share/btfd/venv/bin/btfd",
+        ".local/share/btfd/venv/bin/btfd-pahole",
+        ".cache/btfd/index.sqlite",
+        ".local/state/btfd/trees.json",
+        ".config/systemd/user/btfd.service",
+        ".config/systemd/user/btfd.socket",
+        ".config/systemd/user/default.target.wants/btfd.service",
+        ".config/systemd/user/sockets.target.wants/btfd.socket",
+        ".local/bin/btfd",
+        ".local/bin/btfd-pahole",
+    ):
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (home / ".config/btfd").mkdir()
+    shutil.copy(PROJECT / "config.example.yaml", home / ".config/btfd/config.yaml")
+    return home
+
+
+def test_uninstall_leaves_nothing(home: Path) -> None:
+    assert uninstall(home) == {".cache", ".config", ".local", ".local/share", ".local/state"}
+
+
+def test_uninstall_leaves_what_is_not_ours(home: Path) -> None:
+    theirs = {".config/btfd/config.yaml", ".config/systemd/user/btfd.service.d/mine.conf"}
+    theirs |= {".config/systemd/user/other.service", ".local/bin/other"}
+    for name in theirs:
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text("jobs: 1\n")
+    left = uninstall(home)
+    assert {name for name in left if (home / name).is_file()} == theirs

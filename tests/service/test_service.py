@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,50 @@ PROGRAM = (
 ROOT = Path(__file__).parents[2]
 
 
+#: A load of a base that holds up the loop for as long as there is a file of this name.
+HANGING = """
+import os, sys, time
+from btfd import daemon
+from btfd.__main__ import main
+from tests.policy.fake import FakeCore
+
+class Hanging(FakeCore):
+    def load_base(self, path):
+        while os.path.exists(path + ".hang"):
+            time.sleep(0.01)
+        return super().load_base(path)
+
+daemon.STUCK = 0.5
+sys.exit(main(sys.argv[1:], Hanging()))
+"""
+
+
+#: A reader that dies, and a loop that does, at a file of these names.
+DYING = """
+import os, sys
+from btfd.__main__ import main
+from btfd.tree import BuildTree
+from btfd.watch import Watcher
+from tests.policy.fake import FakeCore
+
+handle, look = Watcher._handle, BuildTree.look_at_base
+
+def harmed(self, event):
+    if event.name == b"poison":
+        raise KeyError("a reader's bug")
+    handle(self, event)
+
+def harmed_too(self):
+    if os.path.exists(os.path.join(self.root, "venom")):
+        os.unlink(os.path.join(self.root, "venom"))
+        raise KeyError("a loop's bug")
+    return look(self)
+
+Watcher._handle, BuildTree.look_at_base = harmed, harmed_too
+sys.exit(main(sys.argv[1:], FakeCore()))
+"""
+
+
 class Service:
     """A service of its own, with everything that it keeps below one directory."""
 
@@ -48,12 +93,12 @@ class Service:
         self.socket = str(folder / "run/btfd/io.btfd-0.1.0")
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
+    def start(self, program: str = PROGRAM, **environment: str) -> None:
         with open(self.folder / "log", "a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, "run", "--json"],
+                [sys.executable, "-c", program, "run", "--json"],
                 cwd=ROOT,
-                env=self.environment,
+                env=self.environment | environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -375,3 +420,63 @@ def test_nobody_there(service: Service) -> None:
 
 def test_a_second_service_is_refused(service: Service) -> None:
     service.verb("run", status=1)
+
+
+def test_a_tree_whose_loop_hangs_keeps_the_service_from_pinging(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.config.write_text("use: watcher\n")
+    tree = make_tree(tmp_path / "tree")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+        service.start(HANGING, **environment)
+        try:
+            service.told("add", tree)
+            service.told("wait")
+            hang = tree / "vmlinux.hang"
+            hang.touch()
+            link_base(tree, "another")
+            systemd.settimeout(5.0)
+            with pytest.raises(TimeoutError):
+                for _ in range(300):
+                    systemd.recv(4096)
+            assert service.told("status")["trees"], "everything else goes on"
+            hang.unlink()
+            systemd.settimeout(PATIENCE)
+            while systemd.recv(4096) != b"WATCHDOG=1":
+                pass
+            service.told("wait")
+            assert service.end() == 0
+        finally:
+            if service.process is not None and service.process.poll() is None:
+                service.process.kill()
+
+
+def test_a_reader_that_dies_and_a_loop_that_does_are_started_again(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.config.write_text("use: watcher\n")
+    tree, other = make_tree(tmp_path / "tree"), make_tree(tmp_path / "other")
+    service.start(DYING)
+    try:
+        for root in (tree, other):
+            service.told("add", root)
+        service.told("wait")
+        (tree / "poison").touch()
+        service.until(lambda: "the reader of events died" in service.log())
+        (other / "venom").touch()
+        link_base(other, "two")
+        service.until(lambda: "a loop's bug" in service.log())
+        for root in (tree, other):
+            link(root, M0, "edited meanwhile")
+        service.until(lambda: _states(service) == {"ready"})
+        service.told("wait")
+        modules = [json.loads(m) for m in service.verb("modules", "--json").splitlines()]
+        assert [m["state"] for m in modules] == ["encoded"] * 6
+        assert service.end() == 0
+    finally:
+        if service.process is not None and service.process.poll() is None:
+            service.process.kill()
+
+
+def _states(service: Service) -> set[str]:
+    return {tree["state"] for tree in service.told("status")["trees"]}

@@ -37,21 +37,26 @@ def missing() -> str | None:
     return None
 
 
-def root() -> Path:
-    """Debian 12 with the systemd of its backports (254), which knows memory pressure."""
-    made = cache_dir() / "systemd-254"
+def root(version: int) -> Path:
+    """Debian 12 with its own systemd (252), or that of its backports (254)."""
+    made = cache_dir() / f"systemd-{version}"
     if (made / "complete").exists():
         return made
     shutil.rmtree(made, ignore_errors=True)
     made.parent.mkdir(parents=True, exist_ok=True)
     run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", made, MIRROR)
+    if version > 252:
+        _take_from_backports(made)
+    (made / "complete").touch()
+    return made
+
+
+def _take_from_backports(made: Path) -> None:
     with open(made / "etc/apt/sources.list", "a") as f:
         f.write(f"deb {MIRROR} bookworm-backports main\n")
     run("chroot", made, "apt-get", "update", "-q")
     install = ("apt-get", "install", "-qy", "--no-install-recommends", "-t", "bookworm-backports")
     run("chroot", made, *install, "systemd", "systemd-sysv", "libpam-systemd")
-    (made / "complete").touch()
-    return made
 
 
 def run(*command: str | Path) -> None:

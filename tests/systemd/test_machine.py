@@ -44,7 +44,7 @@ WantedBy=multi-user.target
 """
 
 
-def lay_over(top: Path, scratch: Path) -> None:
+def lay_over(top: Path, scratch: Path, system: Path) -> None:
     """The files of the machine that are ours."""
     machine.put_btfd(top)
     shutil.copy(scenario.__file__, top / "opt/scenario.py")
@@ -68,7 +68,7 @@ def lay_over(top: Path, scratch: Path) -> None:
         ("group", "alice:x:1000:\n"),
         ("shadow", "alice:!:19000:0:99999:7:::\n"),
     ):
-        write(top / "etc" / name, (machine.root() / "etc" / name).read_text() + line)
+        write(top / "etc" / name, (system / "etc" / name).read_text() + line)
     Tree(home / "tree", make_parts(scratch)).build()
     for folder, folders, files in os.walk(home):
         for name in (".", *folders, *files):
@@ -82,16 +82,18 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 @pytest.mark.systemd
-def test_in_a_machine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [252, 254])
+def test_in_a_machine(tmp_path: Path, version: int) -> None:
     why = machine.missing()
     if why is not None:
         pytest.skip(why)
     (tmp_path / "scratch").mkdir()
     top = tmp_path / "top"
-    lay_over(top, tmp_path / "scratch")
-    told = machine.boot(kernel.get().image, machine.root(), top, timeout=TIMEOUT)
+    system = machine.root(version)
+    lay_over(top, tmp_path / "scratch", system)
+    told = machine.boot(kernel.get().image, system, top, timeout=TIMEOUT)
     print(told)
     told = told.partition("\nend\n")[0]
     verdicts = [line for line in told.splitlines() if not line.startswith("#")]
-    steps = [f"{step.__name__} ok" for step in scenario.STEPS]
+    steps = [f"{step.__name__} ok" for step in scenario.steps(version)]
     assert verdicts == steps, told

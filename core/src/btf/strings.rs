@@ -53,6 +53,16 @@ impl StringIndex {
         index
     }
 
+    /// Number of different strings.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether nothing is indexed.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Offset of `text` in the indexed section.
     #[inline]
     pub fn find(&self, section: &[u8], text: &[u8]) -> Option<u32> {
@@ -88,6 +98,8 @@ pub struct Interner<'base> {
     bytes: Vec<u8>,
     own: StringIndex,
     is_full: bool,
+    /// The offsets of all texts in the order in which they were interned, some more than once.
+    met: Option<Vec<u32>>,
 }
 
 /// Bytes that one layer's strings may take; the kernel reads a quarter of that.
@@ -103,6 +115,7 @@ impl<'base> Interner<'base> {
             bytes: Vec::new(),
             own: StringIndex::default(),
             is_full: false,
+            met: None,
         };
         if base.is_none() {
             interner.bytes.push(0);
@@ -116,8 +129,26 @@ impl<'base> Interner<'base> {
         self.intern_hashed(text, hash(text))
     }
 
+    /// From now on, remembers what is interned.
+    pub fn remember(&mut self) {
+        self.met = Some(Vec::new());
+    }
+
+    /// The offsets of what was interned since, in that order, some more than once.
+    pub fn take_met(&mut self) -> Option<Vec<u32>> {
+        self.met.take()
+    }
+
     /// The same for a text whose [`hash`] is known.
     pub fn intern_hashed(&mut self, text: &[u8], hash: u64) -> u32 {
+        let offset = self.offset(text, hash);
+        if let Some(met) = &mut self.met {
+            met.push(offset);
+        }
+        offset
+    }
+
+    fn offset(&mut self, text: &[u8], hash: u64) -> u32 {
         if text.is_empty() {
             return 0;
         }

@@ -1,9 +1,10 @@
 //! Abbreviations, compiled: what to read of each kind of DIE, and how many bytes to pass over.
 //!
 //! A kernel module's DIEs are read millions at a time through a few hundred abbreviations, so which
-//! attributes matter and how long the others are is worked out once per abbreviation: neighbours
-//! of fixed size that do not matter become one step. gimli reads the same DIEs attribute by
-//! attribute at three to five times the cost; tests hold the two against each other.
+//! attributes matter, where they stand and how long a DIE is are worked out once per abbreviation.
+//! Where the size of some attribute is told by its value, the DIE is gone through in steps:
+//! neighbours of fixed size that do not matter are one step. gimli reads the same DIEs attribute by
+//! attribute at several times the cost; tests hold the two against each other.
 
 use super::annotations::GNU_ANNOTATION;
 use super::bytes::Cursor;
@@ -17,7 +18,6 @@ use std::sync::Arc;
 /// The attributes that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
-    Skip,
     Name,
     Type,
     Origin,
@@ -42,7 +42,12 @@ pub(super) enum Field {
     AddrBase,
     LoclistsBase,
     DwoName,
+    /// None of these.
+    Skip,
 }
+
+/// How many there are of all DIEs.
+const FIELDS: usize = Field::Language as usize;
 
 impl Field {
     fn of(name: DwAt) -> Field {
@@ -115,7 +120,7 @@ fn matters(tag: DwTag, field: Field) -> bool {
 /// How an attribute is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// A constant of fixed size, or none that stands in the DIE: `size` is 0 then.
+    /// A constant of fixed size that stands in the DIE.
     Constant,
     /// A reference within the unit, of fixed size.
     Reference,
@@ -128,11 +133,9 @@ pub(super) enum Way {
 impl Way {
     fn of(form: DwForm) -> Way {
         match form {
-            dw::DW_FORM_data1
-            | dw::DW_FORM_data2
-            | dw::DW_FORM_data4
-            | dw::DW_FORM_data8
-            | dw::DW_FORM_implicit_const => Way::Constant,
+            dw::DW_FORM_data1 | dw::DW_FORM_data2 | dw::DW_FORM_data4 | dw::DW_FORM_data8 => {
+                Way::Constant
+            }
             dw::DW_FORM_ref1 | dw::DW_FORM_ref2 | dw::DW_FORM_ref4 | dw::DW_FORM_ref8 => {
                 Way::Reference
             }
@@ -154,13 +157,244 @@ pub(super) struct Step {
     pub implicit: i64,
 }
 
+/// Where the value of an attribute stands in a DIE.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    /// Bytes from behind the DIE's code; [`Spot::FAR`] where they do not fit.
+    pub at: u16,
+    pub size: u8,
+    pub way: Way,
+}
+
+impl Spot {
+    pub const FAR: u16 = u16::MAX;
+}
+
+/// Where those that are given stand, by [`Field`].
+#[derive(Clone, Debug)]
+pub(super) struct Spots {
+    /// One bit a field.
+    pub given: u32,
+    pub spots: [Spot; FIELDS],
+}
+
+impl Default for Spots {
+    fn default() -> Spots {
+        Spots { given: 0, spots: [Spot { at: 0, size: 0, way: Way::Form }; FIELDS] }
+    }
+}
+
+impl Spots {
+    /// Notes where the value of a step stands; the last of several counts.
+    #[inline]
+    pub fn note(&mut self, step: &Step, at: usize) {
+        // Fields that are of root DIEs only, or do not matter, have no spot.
+        if let Some(spot) = self.spots.get_mut(step.field as usize) {
+            let size = step.size.map_or(0, |size| size as u8);
+            *spot = match u16::try_from(at) {
+                Ok(at) if at != Spot::FAR => Spot { at, size, way: step.way },
+                _ => Spot { at: Spot::FAR, size, way: Way::Form },
+            };
+            self.given |= 1 << step.field as u32;
+        }
+    }
+}
+
+/// What a DIE is, as far as the walk tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Member,
+    Inheritance,
+    Enumerator,
+    Subrange,
+    Parameter,
+    UnspecifiedParameters,
+    Struct,
+    Union,
+    Enum,
+    Array,
+    Subroutine,
+    Pointer,
+    Typedef,
+    BaseType,
+    Const,
+    Volatile,
+    Restrict,
+    UnspecifiedType,
+    Function,
+    Variable,
+    Namespace,
+    Atomic,
+    /// BTF has no kind for it.
+    Foreign,
+    ImportedUnit,
+    Block,
+    Inlined,
+    /// Only of interest to debuggers.
+    Call,
+    Annotation,
+    Other,
+}
+
+/// `DW_TAG_LLVM_annotation`: clang's carrier of BTF tags.
+const LLVM_ANNOTATION: DwTag = DwTag(0x6000);
+
+impl What {
+    fn of(tag: DwTag) -> What {
+        match tag {
+            dw::DW_TAG_member => What::Member,
+            dw::DW_TAG_inheritance => What::Inheritance,
+            dw::DW_TAG_enumerator => What::Enumerator,
+            dw::DW_TAG_subrange_type => What::Subrange,
+            dw::DW_TAG_formal_parameter => What::Parameter,
+            dw::DW_TAG_unspecified_parameters => What::UnspecifiedParameters,
+            dw::DW_TAG_structure_type | dw::DW_TAG_class_type => What::Struct,
+            dw::DW_TAG_union_type => What::Union,
+            dw::DW_TAG_enumeration_type => What::Enum,
+            dw::DW_TAG_array_type => What::Array,
+            dw::DW_TAG_subroutine_type => What::Subroutine,
+            dw::DW_TAG_pointer_type => What::Pointer,
+            dw::DW_TAG_typedef => What::Typedef,
+            dw::DW_TAG_base_type => What::BaseType,
+            dw::DW_TAG_const_type => What::Const,
+            dw::DW_TAG_volatile_type => What::Volatile,
+            dw::DW_TAG_restrict_type => What::Restrict,
+            dw::DW_TAG_unspecified_type => What::UnspecifiedType,
+            dw::DW_TAG_subprogram => What::Function,
+            dw::DW_TAG_variable => What::Variable,
+            dw::DW_TAG_namespace => What::Namespace,
+            dw::DW_TAG_atomic_type => What::Atomic,
+            dw::DW_TAG_reference_type
+            | dw::DW_TAG_rvalue_reference_type
+            | dw::DW_TAG_ptr_to_member_type
+            | dw::DW_TAG_string_type
+            | dw::DW_TAG_interface_type => What::Foreign,
+            dw::DW_TAG_imported_unit => What::ImportedUnit,
+            dw::DW_TAG_lexical_block => What::Block,
+            dw::DW_TAG_inlined_subroutine => What::Inlined,
+            dw::DW_TAG_call_site
+            | dw::DW_TAG_call_site_parameter
+            | dw::DW_TAG_GNU_call_site
+            | dw::DW_TAG_GNU_call_site_parameter
+            | dw::DW_TAG_label => What::Call,
+            LLVM_ANNOTATION => What::Annotation,
+            _ => What::Other,
+        }
+    }
+}
+
+/// How a DIE is read that has no children, is short, and of which each value that matters is a
+/// number in a place of its own: three of four types and members. A size of 0 is of what is not
+/// there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Quick {
+    /// Bytes behind the code.
+    pub size: u8,
+    /// An offset in `.debug_str`.
+    pub name: Number,
+    /// A reference within the unit.
+    pub ty: Number,
+    /// Bits or bytes of a member's place, or the value of an enumerator.
+    pub number: Number,
+    /// How many bits of a place one of these is.
+    pub scale: u8,
+    /// How many bits a member has.
+    pub bits: Number,
+}
+
+/// A number in a [`Quick`] DIE.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Number {
+    at: u8,
+    size: u8,
+}
+
+/// How many bytes of a DIE are looked at.
+pub(super) const WINDOW: usize = 40;
+
+impl Number {
+    fn at(spot: Spot) -> Number {
+        Number { at: spot.at as u8, size: spot.size }
+    }
+
+    /// The number, in little endian; 0 of what is not there.
+    #[inline]
+    pub fn read(self, die: &[u8; WINDOW]) -> u64 {
+        // What is quick is shorter than 32 bytes, which the compiler cannot know.
+        let at = usize::from(self.at & 31);
+        let Some(word) = die[at..].first_chunk::<8>() else { return 0 };
+        u64::from_le_bytes(*word) & MASKS[usize::from(self.size & 15)]
+    }
+
+    /// Whether there is one.
+    #[inline]
+    pub fn is_given(self) -> bool {
+        self.size != 0
+    }
+}
+
+/// The lowest bytes of a word, by their number.
+static MASKS: [u64; 16] = {
+    let mut masks = [u64::MAX; 16];
+    let mut bytes = 0;
+    while bytes < 8 {
+        masks[bytes] = (1 << (8 * bytes)) - 1;
+        bytes += 1;
+    }
+    masks
+};
+
+impl Quick {
+    fn of(what: What, size: Option<u32>, spots: &Spots) -> Option<Quick> {
+        let size = u8::try_from(size?).ok().filter(|&size| size < 32)?;
+        let get = |field: Field, way: Way| -> Option<Number> {
+            if spots.given >> field as u32 & 1 == 0 {
+                return Some(Number::default());
+            }
+            let spot = spots.spots[field as usize];
+            (spot.way == way).then(|| Number::at(spot))
+        };
+        let given = |field: Field| spots.given >> field as u32 & 1 == 1;
+        if given(Field::Annotation) {
+            return None;
+        }
+        let quick = Quick { size, ..Quick::default() };
+        let ty = get(Field::Type, Way::Reference)?;
+        Some(match what {
+            What::Member if !given(Field::BitSize) || given(Field::DataBitOffset) => {
+                let (number, scale) = match given(Field::DataBitOffset) {
+                    true => (get(Field::DataBitOffset, Way::Constant)?, 1),
+                    false => (get(Field::MemberLocation, Way::Constant)?, 8),
+                };
+                let bits = get(Field::BitSize, Way::Constant)?;
+                Quick { name: get(Field::Name, Way::Strp)?, ty, number, scale, bits, ..quick }
+            }
+            What::Parameter => Quick { name: get(Field::Name, Way::Strp)?, ty, ..quick },
+            What::Typedef if given(Field::Name) => {
+                Quick { name: get(Field::Name, Way::Strp)?, ty, ..quick }
+            }
+            What::Pointer | What::Const | What::Volatile | What::Restrict => Quick { ty, ..quick },
+            What::Enumerator => {
+                let number = get(Field::ConstValue, Way::Constant)?;
+                Quick { name: get(Field::Name, Way::Strp)?, number, ..quick }
+            }
+            _ => return None,
+        })
+    }
+}
+
 /// How DIEs of one abbreviation are read.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub tag: DwTag,
+    pub what: What,
     pub has_children: bool,
     /// The DIE may be a declaration that another one completes.
     pub may_declare: bool,
+    /// Bytes behind the code, where the forms alone tell; then all spots are known as well.
+    pub size: Option<u32>,
+    pub spots: Spots,
+    pub quick: Option<Quick>,
     steps: Range<usize>,
     /// The same attributes, all to be passed over.
     skips: Range<usize>,
@@ -243,6 +477,7 @@ impl Table {
             let has_children = cursor.u8()? != 0;
             let (first, first_skip) = (table.steps.len(), table.skips.len());
             let mut may_declare = false;
+            let (mut spots, mut len) = (Spots::default(), Some(0u32));
             loop {
                 let name = DwAt(cursor.uleb()? as u16);
                 let form = DwForm(cursor.uleb()? as u16);
@@ -266,11 +501,20 @@ impl Table {
                 let skip = Step { field: Field::Skip, way, form, size, implicit };
                 push(&mut table.skips, first_skip, skip);
                 let field = if matters(tag, field) { field } else { Field::Skip };
-                push(&mut table.steps, first, Step { field, ..skip });
+                let step = Step { field, ..skip };
+                if let Some(at) = len {
+                    spots.note(&step, at as usize);
+                }
+                len = len.zip(size).and_then(|(len, size)| len.checked_add(size));
+                push(&mut table.steps, first, step);
             }
             // The first definition of a code counts, as in gimli and libdw.
             let (steps, skips) = (first..table.steps.len(), first_skip..table.skips.len());
-            let plan = Plan { tag, has_children, may_declare, steps, skips };
+            let what = What::of(tag);
+            let quick = if has_children { None } else { Quick::of(what, len, &spots) };
+            let size = len;
+            let plan =
+                Plan { tag, what, has_children, may_declare, size, spots, quick, steps, skips };
             if code > 2 * count + GAP || table.far.contains_key(&code) {
                 table.far.entry(code).or_insert(plan);
                 continue;

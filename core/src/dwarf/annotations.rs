@@ -4,7 +4,9 @@
 //! to the next; DIEs with the same tags share the chain, which may stand anywhere in the unit.
 
 use super::DwarfError;
+use super::abbreviations::Spots;
 use super::attributes::Attributes;
+use super::cu::Text;
 use super::unit::Group;
 use super::walk::Stop;
 use gimli::{DwAt, DwTag};
@@ -16,13 +18,18 @@ const TAG: DwTag = DwTag(0x6001);
 /// Sources have two or three.
 const MAX_LENGTH: usize = 1 << 10;
 
+/// One of them.
+pub(super) struct Annotation {
+    /// What it is: `btf_decl_tag` or `btf_type_tag`.
+    pub name: Text,
+    pub text: Text,
+}
+
 /// The annotations from the DIE at `first` on, an offset in the group. A reference to anything else
 /// ends the chain; one that does not end is an error.
-pub(super) fn chain<'d>(
-    group: &Group<'d>,
-    first: u32,
-) -> std::result::Result<Vec<Attributes<'d>>, Stop> {
-    let mut chain: Vec<Attributes<'d>> = Vec::new();
+pub(super) fn chain(group: &Group<'_>, first: u32) -> std::result::Result<Vec<Annotation>, Stop> {
+    let mut chain = Vec::new();
+    let mut scratch = Spots::default();
     let mut next = first;
     while next != 0 {
         let offset = group.start + next as usize;
@@ -40,10 +47,9 @@ pub(super) fn chain<'d>(
             let what = format!("{MAX_LENGTH} annotations lead here, expected an end before");
             return Err(DwarfError::die(offset, what).into());
         }
-        let mut annotation = Attributes::default();
-        annotation.read(unit, plan, &mut cursor, group.start)?;
-        next = annotation.annotation();
-        chain.push(annotation);
+        let a = Attributes::of(unit, plan, &mut cursor, &mut scratch, group.start)?;
+        next = a.annotation();
+        chain.push(Annotation { name: a.text()?, text: a.const_text()?.unwrap_or_default() });
     }
     Ok(chain)
 }

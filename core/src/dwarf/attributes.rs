@@ -1,235 +1,248 @@
 //! The attributes of one DIE, those that matter, by name.
+//!
+//! Nothing is read before it is asked for: where each value stands is known from the abbreviation,
+//! or from one look over a DIE that has values of varying size.
 
-use super::abbreviations::{Field, Plan, Step, Way};
+use super::abbreviations::{Field, Plan, Spot, Spots, Way};
 use super::bytes::Cursor;
 use super::cu::Text;
 use super::emit::IS_ID;
 use super::unit::{Location, Raw, Slice, Unit};
-use gimli::Operation;
 use gimli::constants as dw;
+use gimli::{DwTag, Operation};
 
 /// What a DIE says, as far as BTF needs it. References are offsets in the group, 0 for none.
-///
-/// One of them is filled again and again: what counts is what `given` says.
-#[derive(Default)]
-pub(super) struct Attributes<'d> {
-    /// One bit a field.
-    given: u32,
-    name: u32,
-    const_text: u32,
-    ty: u32,
-    origin: u32,
-    specification: u32,
-    annotation: u32,
-    byte_size: u64,
-    bit_size: u64,
-    bit_offset: u64,
-    data_bit_offset: u64,
-    member_location: u64,
-    encoding: u64,
-    const_value: u64,
-    upper_bound: Option<u64>,
-    count: Option<u64>,
-    location: Option<Location<'d>>,
+pub(super) struct Attributes<'a, 'd> {
+    unit: &'a Unit<'d>,
+    plan: &'a Plan,
+    spots: &'a Spots,
+    /// The unit, from behind the DIE's code on.
+    die: Cursor<'d>,
+    /// Offset of the group in `.debug_info`.
+    start: usize,
 }
 
-impl<'d> Attributes<'d> {
-    /// Reads the attributes of the DIE whose abbreviation was just read; `start` is the offset of
-    /// the group in `.debug_info`.
+impl<'a, 'd> Attributes<'a, 'd> {
+    /// Those of the DIE whose code was just read; moves `cursor` behind it. `scratch` is for DIEs
+    /// whose layout has to be found out.
     #[inline]
-    pub fn read(
-        &mut self,
-        unit: &Unit<'d>,
-        plan: &Plan,
+    pub fn of(
+        unit: &'a Unit<'d>,
+        plan: &'a Plan,
         cursor: &mut Cursor<'d>,
+        scratch: &'a mut Spots,
         start: usize,
-    ) -> gimli::Result<()> {
-        self.given = 0;
-        for step in unit.abbreviations.steps(plan) {
-            if step.field == Field::Skip {
-                unit.pass(step, cursor)?;
-                continue;
+    ) -> gimli::Result<Attributes<'a, 'd>> {
+        let die = *cursor;
+        let spots = match plan.size {
+            Some(size) => {
+                cursor.skip(size as usize)?;
+                &plan.spots
             }
-            let Some(size) = step.size.filter(|_| step.way != Way::Form) else {
-                self.by_form(unit, step, cursor, start)?;
-                continue;
-            };
-            let number = match size {
-                0 => step.implicit as u64,
-                size => cursor.fixed(size as usize, unit.big_endian())?,
-            };
-            self.given |= 1 << step.field as u32;
-            match (step.field, step.way) {
-                (Field::Name, Way::Strp) => {
-                    let text = unit.texts().in_str(number);
-                    self.name = text.ok_or(gimli::Error::OffsetOutOfBounds(number))?.0;
+            None => {
+                scratch.given = 0;
+                for step in unit.abbreviations.steps(plan) {
+                    if step.field != Field::Skip {
+                        scratch.note(step, cursor.position() - die.position());
+                    }
+                    unit.pass(step, cursor)?;
                 }
-                (Field::Type, Way::Reference) => self.ty = within(unit, number, start),
-                (Field::Origin, Way::Reference) => self.origin = within(unit, number, start),
-                (Field::ByteSize, Way::Constant) => self.byte_size = number,
-                (Field::MemberLocation, Way::Constant) => self.member_location = number,
-                (Field::BitSize, Way::Constant) => self.bit_size = number,
-                (Field::BitOffset, Way::Constant) => self.bit_offset = number,
-                (Field::DataBitOffset, Way::Constant) => self.data_bit_offset = number,
-                (Field::Encoding, Way::Constant) => self.encoding = number,
-                (Field::ConstValue, Way::Constant) => {
-                    (self.const_value, self.const_text) = (number, 0);
-                }
-                _ => {
-                    let raw = Raw { form: step.form, number, bytes: &[] };
-                    self.take(unit, step.field, raw, start)?;
-                }
+                &*scratch
             }
+        };
+        Ok(Attributes { unit, plan, spots, die, start })
+    }
+
+    /// Passes over the attributes.
+    #[inline]
+    pub fn skip(unit: &Unit<'d>, plan: &Plan, cursor: &mut Cursor<'d>) -> gimli::Result<()> {
+        if let Some(size) = plan.size {
+            return cursor.skip(size as usize);
         }
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn by_form(
-        &mut self,
-        unit: &Unit<'d>,
-        step: &Step,
-        cursor: &mut Cursor<'d>,
-        start: usize,
-    ) -> gimli::Result<()> {
-        let raw = unit.read(step, cursor)?;
-        self.given |= 1 << step.field as u32;
-        self.take(unit, step.field, raw, start)
-    }
-
-    /// Takes over a value of any form.
-    fn take(
-        &mut self,
-        unit: &Unit<'d>,
-        field: Field,
-        raw: Raw<'d>,
-        start: usize,
-    ) -> gimli::Result<()> {
-        match field {
-            Field::Name => match unit.string(&raw)? {
-                Some(text) => self.name = text.0,
-                None => self.given &= !(1 << Field::Name as u32),
-            },
-            Field::Type => self.ty = reference(unit, &raw, start),
-            Field::Origin => self.origin = reference(unit, &raw, start),
-            Field::Specification => self.specification = reference(unit, &raw, start),
-            Field::Annotation => self.annotation = reference(unit, &raw, start),
-            Field::ByteSize => self.byte_size = number(&raw),
-            Field::BitSize => self.bit_size = number(&raw),
-            Field::BitOffset => self.bit_offset = number(&raw),
-            Field::DataBitOffset => self.data_bit_offset = offset(unit, &raw)?,
-            Field::MemberLocation => self.member_location = offset(unit, &raw)?,
-            Field::Encoding => self.encoding = number(&raw),
-            Field::ConstValue => {
-                self.const_text = unit.string(&raw)?.unwrap_or_default().0;
-                self.const_value = number(&raw);
-            }
-            Field::UpperBound => self.upper_bound = constant(&raw),
-            Field::Count => self.count = constant(&raw),
-            Field::Location => self.location = unit.location(&raw),
-            Field::Declaration
-            | Field::External
-            | Field::Artificial
-            | Field::Skip
-            | Field::Language
-            | Field::StrOffsetsBase
-            | Field::AddrBase
-            | Field::LoclistsBase
-            | Field::DwoName => {}
+        for step in unit.abbreviations.skips(plan) {
+            unit.pass(step, cursor)?;
         }
         Ok(())
     }
 
     #[inline]
     fn has(&self, field: Field) -> bool {
-        self.given >> field as u32 & 1 == 1
+        self.spots.given >> field as u32 & 1 == 1
     }
 
+    /// Where the value of a field stands, if it is given.
     #[inline]
-    fn if_given<T: Default>(&self, field: Field, value: T) -> T {
-        if self.has(field) { value } else { T::default() }
+    fn spot(&self, field: Field) -> Option<Spot> {
+        self.has(field).then(|| self.spots.spots[field as usize])
+    }
+
+    /// A number of fixed size.
+    #[inline]
+    fn fixed(&self, spot: Spot) -> u64 {
+        self.die.peek(spot.at as usize, spot.size as usize, self.unit.big_endian())
+    }
+
+    /// A value of any form. The DIE has been passed over, so that it ends where it should.
+    #[inline(never)]
+    fn by_form(&self, field: Field) -> Option<Raw<'d>> {
+        let mut cursor = self.die;
+        let mut found = None;
+        for step in self.unit.abbreviations.steps(self.plan) {
+            if step.field == field {
+                found = Some(self.unit.read(step, &mut cursor).ok()?);
+            } else {
+                self.unit.pass(step, &mut cursor).ok()?;
+            }
+        }
+        found
+    }
+
+    /// A reference, as an offset in the group.
+    #[inline]
+    fn reference(&self, field: Field) -> u32 {
+        match self.spot(field) {
+            None => 0,
+            Some(spot) if spot.way == Way::Reference => {
+                within(self.unit, self.fixed(spot), self.start)
+            }
+            Some(_) => self.by_form(field).map_or(0, |raw| reference(self.unit, &raw, self.start)),
+        }
+    }
+
+    /// A constant, 0 where it is none; `None` where nothing is given.
+    #[inline]
+    fn number(&self, field: Field) -> Option<u64> {
+        self.spot(field).map(|spot| match spot.way {
+            Way::Constant => self.fixed(spot),
+            _ => self.by_form(field).map_or(0, |raw| number(&raw)),
+        })
+    }
+
+    /// A string; `None` where none is given.
+    #[inline]
+    fn string(&self, field: Field) -> gimli::Result<Option<Text>> {
+        match self.spot(field) {
+            None => Ok(None),
+            Some(spot) if spot.way == Way::Strp => {
+                let offset = self.fixed(spot);
+                let text = self.unit.texts().in_str(offset);
+                text.map(Some).ok_or(gimli::Error::OffsetOutOfBounds(offset))
+            }
+            Some(_) => match self.by_form(field) {
+                Some(raw) => self.unit.string(&raw),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The offset of a member or of bits in one; `None` where nothing is given.
+    #[inline]
+    fn place(&self, field: Field) -> gimli::Result<Option<u64>> {
+        match self.spot(field) {
+            None => Ok(None),
+            Some(spot) if spot.way == Way::Constant => Ok(Some(self.fixed(spot))),
+            Some(_) => match self.by_form(field) {
+                Some(raw) => offset(self.unit, &raw).map(Some),
+                None => Ok(Some(0)),
+            },
+        }
+    }
+
+    /// What the DIE is.
+    pub fn tag(&self) -> DwTag {
+        self.plan.tag
     }
 
     /// The name; an empty one is one.
     #[inline]
-    pub fn name(&self) -> Option<Text> {
-        self.has(Field::Name).then_some(Text(self.name))
+    pub fn name(&self) -> gimli::Result<Option<Text>> {
+        self.string(Field::Name)
     }
 
     /// The name, if there is one.
     #[inline]
-    pub fn text(&self) -> Text {
-        Text(self.if_given(Field::Name, self.name))
+    pub fn text(&self) -> gimli::Result<Text> {
+        Ok(self.string(Field::Name)?.unwrap_or_default())
     }
 
     /// The value of an annotation.
-    pub fn const_text(&self) -> Option<Text> {
-        let text = Text(self.if_given(Field::ConstValue, self.const_text));
-        (!text.is_none()).then_some(text)
+    pub fn const_text(&self) -> gimli::Result<Option<Text>> {
+        Ok(self.string(Field::ConstValue)?.filter(|text| !text.is_none()))
     }
 
     #[inline]
     pub fn ty(&self) -> u32 {
-        self.if_given(Field::Type, self.ty)
+        self.reference(Field::Type)
     }
 
+    #[inline]
     pub fn origin(&self) -> u32 {
-        self.if_given(Field::Origin, self.origin)
+        self.reference(Field::Origin)
     }
 
     /// The first of GCC's annotations.
+    #[inline]
     pub fn annotation(&self) -> u32 {
-        self.if_given(Field::Annotation, self.annotation)
+        self.reference(Field::Annotation)
     }
 
     pub fn specification(&self) -> Option<u32> {
-        self.has(Field::Specification).then_some(self.specification)
+        self.has(Field::Specification).then(|| self.reference(Field::Specification))
     }
 
     #[inline]
     pub fn byte_size(&self) -> Option<u64> {
-        self.has(Field::ByteSize).then_some(self.byte_size)
+        self.number(Field::ByteSize)
     }
 
     #[inline]
     pub fn bit_size(&self) -> u64 {
-        self.if_given(Field::BitSize, self.bit_size)
+        self.number(Field::BitSize).unwrap_or(0)
     }
 
     pub fn bit_offset(&self) -> u64 {
-        self.if_given(Field::BitOffset, self.bit_offset)
+        self.number(Field::BitOffset).unwrap_or(0)
     }
 
     #[inline]
-    pub fn data_bit_offset(&self) -> Option<u64> {
-        self.has(Field::DataBitOffset).then_some(self.data_bit_offset)
+    pub fn data_bit_offset(&self) -> gimli::Result<Option<u64>> {
+        self.place(Field::DataBitOffset)
     }
 
     #[inline]
-    pub fn member_location(&self) -> Option<u64> {
-        self.has(Field::MemberLocation).then_some(self.member_location)
+    pub fn member_location(&self) -> gimli::Result<Option<u64>> {
+        self.place(Field::MemberLocation)
     }
 
     pub fn encoding(&self) -> u64 {
-        self.if_given(Field::Encoding, self.encoding)
+        self.number(Field::Encoding).unwrap_or(0)
     }
 
     #[inline]
     pub fn const_value(&self) -> u64 {
-        self.if_given(Field::ConstValue, self.const_value)
+        self.number(Field::ConstValue).unwrap_or(0)
     }
 
     /// Outer `Some`: it is given; inner `None`: not as a constant.
     pub fn upper_bound(&self) -> Option<Option<u64>> {
-        self.has(Field::UpperBound).then_some(self.upper_bound)
+        self.constant(Field::UpperBound)
     }
 
     pub fn count(&self) -> Option<u64> {
-        self.if_given(Field::Count, self.count)
+        self.constant(Field::Count).flatten()
+    }
+
+    #[inline]
+    fn constant(&self, field: Field) -> Option<Option<u64>> {
+        self.spot(field).map(|spot| match spot.way {
+            Way::Constant => Some(self.fixed(spot)),
+            _ => self.by_form(field).and_then(|raw| constant(&raw)),
+        })
     }
 
     pub fn location(&self) -> Option<Location<'d>> {
-        self.if_given(Field::Location, self.location)
+        self.spot(Field::Location)?;
+        self.by_form(Field::Location).and_then(|raw| self.unit.location(&raw))
     }
 
     #[inline]
@@ -243,15 +256,6 @@ impl<'d> Attributes<'d> {
 
     pub fn artificial(&self) -> bool {
         self.has(Field::Artificial)
-    }
-
-    /// Passes over the attributes.
-    #[inline]
-    pub fn skip(unit: &Unit<'d>, plan: &Plan, cursor: &mut Cursor<'d>) -> gimli::Result<()> {
-        for step in unit.abbreviations.skips(plan) {
-            unit.pass(step, cursor)?;
-        }
-        Ok(())
     }
 }
 
@@ -278,10 +282,14 @@ fn within(unit: &Unit<'_>, number: u64, start: usize) -> u32 {
 /// An offset in `.debug_info` as one in the group that begins at `start`.
 #[inline]
 fn in_group(offset: Option<u64>, start: usize) -> u32 {
-    let offset = offset.and_then(|o| o.checked_sub(start as u64));
+    offset.and_then(|o| o.checked_sub(start as u64)).map_or(0, within_group)
+}
+
+/// An offset from where the group begins, where it is one.
+#[inline]
+pub(super) fn within_group(offset: u64) -> u32 {
     // Groups are smaller than this, and numbers from here on mean something else.
-    let inside = |o: u64| u32::try_from(o).ok().filter(|&o| o < IS_ID);
-    offset.and_then(inside).unwrap_or(0)
+    if offset < u64::from(IS_ID) { offset as u32 } else { 0 }
 }
 
 /// A constant; 0 where the form is none of a number.

@@ -49,6 +49,25 @@ impl<'d> Cursor<'d> {
         self.take(len).map(|_| ())
     }
 
+    /// Passes over bytes that [`Cursor::window`] has shown.
+    #[inline]
+    pub fn advance(&mut self, len: u8) {
+        self.at += usize::from(len);
+    }
+
+    /// The next `N` bytes, where there are as many.
+    #[inline]
+    pub fn window<const N: usize>(&self) -> Option<&'d [u8; N]> {
+        self.bytes.get(self.at..).and_then(|rest| rest.first_chunk())
+    }
+
+    /// A number of `len` bytes, up to 8, that begins `ahead` bytes from here; 0 beyond the end.
+    #[inline]
+    pub fn peek(&self, ahead: usize, len: usize, big_endian: bool) -> u64 {
+        let mut ahead = Cursor { bytes: self.bytes, at: self.at + ahead };
+        ahead.fixed(len, big_endian).unwrap_or(0)
+    }
+
     #[inline]
     pub fn u8(&mut self) -> Result<u8> {
         let Some(&byte) = self.bytes.get(self.at) else { return Err(self.end()) };

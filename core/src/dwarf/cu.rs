@@ -1,10 +1,10 @@
 //! What one CU (or one group of CUs) declares.
 
+use super::Result;
+use super::again::Again;
 use crate::btf::Types;
 use crate::btf::strings;
-
-/// In an ARRAY, the index type: "the int of this file", known only when CUs are appended.
-pub const FILE_INT: u32 = u32::MAX;
+use crate::identity::Links;
 
 /// A string of the file by where it begins, a number of [`Texts`]; 0 for none.
 ///
@@ -118,7 +118,7 @@ pub struct Cu<'d> {
     /// What names are numbers of.
     pub texts: Texts<'d>,
     /// The types in DIE completion order: children before their parent.
-    pub types: Types,
+    pub types: Written<'d>,
     /// The first base type named `int`, 0 for none.
     pub int: u32,
     /// Whether any ARRAY needs an index type.
@@ -133,6 +133,51 @@ pub struct Cu<'d> {
     pub lost_references: usize,
     /// What BTF has no kind for.
     pub substitutes: Vec<Substitute<'d>>,
+}
+
+/// The types of a group of CUs.
+#[derive(Debug)]
+pub enum Written<'d> {
+    /// All written down.
+    Down(Types),
+    /// Each is read again when it is asked for.
+    Again(Again<'d>),
+}
+
+impl Default for Written<'_> {
+    fn default() -> Self {
+        Written::Down(Types::new())
+    }
+}
+
+impl Written<'_> {
+    /// Number of types.
+    pub fn len(&self) -> usize {
+        match self {
+            Written::Down(types) => types.len(),
+            Written::Again(again) => again.len(),
+        }
+    }
+
+    /// Whether there is no type.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes the type at `index` into `words`, which are emptied first; `links` are those of the
+    /// sketch, where there is one.
+    pub fn write(&mut self, index: usize, links: &Links, words: &mut Vec<u32>) -> Result<()> {
+        words.clear();
+        match self {
+            Written::Down(types) => words.extend_from_slice(types.get(index).0),
+            Written::Again(again) => {
+                if let Some(all) = again.write(index, links, words)? {
+                    *self = all;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Something that BTF has no kind for, encoded as the nearest that it has. Empty names are of

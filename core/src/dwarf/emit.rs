@@ -1,16 +1,19 @@
-//! Types as words, from what the walk has gathered.
+//! Types, from what the walk has gathered: as words or as a sketch.
 //!
 //! References are still DIE offsets here ([`super::resolve`] turns them into ids). BTF demands
 //! things that DWARF does not; what it cannot express is an error that names the DIE.
 
 use super::attributes::Attributes;
-use super::cu::{Cu, FILE_INT, Substitute, Text, Texts};
-use super::offsets::OffsetMap;
+use super::cu::{Cu, Substitute, Text, Texts};
+use super::offsets::{OffsetMap, TYPE};
 use super::resolve::{Bitfield, Pending};
+use super::walk::Walked;
 use super::{DwarfError, Result};
 use crate::btf::kind::Kind;
 use crate::btf::types::{MAX_VLEN, info};
+use crate::btf::{Type, Types};
 use crate::features::Features;
+use crate::identity::{FILE_INT, Heading, Key, Sketch};
 use gimli::DwAte;
 use gimli::constants as dw;
 
@@ -52,17 +55,55 @@ pub(super) struct Member {
     name: Text,
     ty: u32,
     pub bits: u64,
-    bit_size: u64,
-    /// Storage bytes and bit offset of an old-style bitfield, whose storage unit decides where it
-    /// lies.
-    old_style: Option<(u64, u64)>,
+    bit_size: u8,
+    /// Which of [`Pending::storages`] an old-style bitfield is in, counted from 1.
+    storage: u32,
 }
 
 impl Member {
+    #[inline]
+    pub fn new(name: Text, ty: u32, bits: u64, bit_size: u8) -> Member {
+        Member { name, ty, bits, bit_size, storage: 0 }
+    }
+
+    #[inline]
     fn needs_kflag(&self) -> bool {
         self.bit_size != 0 || !self.bits.is_multiple_of(8)
     }
+
+    /// Name, type and place.
+    #[inline]
+    fn words(&self) -> [u32; 3] {
+        [self.name.0, self.ty, self.bits as u32 | u32::from(self.bit_size) << 24]
+    }
 }
+
+/// Where types go.
+pub(super) enum Sink<'k> {
+    /// They are written down.
+    Words(Types),
+    /// They are sketched.
+    Sketch {
+        key: &'k Key,
+        sketch: Sketch,
+        /// Where their DIEs stand in the group.
+        places: Vec<u32>,
+        /// There is something that has to be written down.
+        odd: bool,
+    },
+}
+
+impl<'k> Sink<'k> {
+    /// For the types of about `len` bytes of DWARF.
+    pub fn sketch(key: &'k Key, len: usize) -> Sink<'k> {
+        let types = len / TYPE;
+        let sketch = Sketch::with_capacity(types, len / LINK);
+        Sink::Sketch { key, sketch, places: Vec::with_capacity(types), odd: false }
+    }
+}
+
+/// A reference to a type in so many bytes of DWARF, as a rule.
+const LINK: usize = 15;
 
 /// The types of a group, growing.
 pub(super) struct Emitter<'a, 'd> {
@@ -71,8 +112,11 @@ pub(super) struct Emitter<'a, 'd> {
     pub start: usize,
     pub offsets: OffsetMap,
     pub texts: Texts<'d>,
+    pub sink: Sink<'a>,
     pub cu: Cu<'d>,
     pub pending: Pending,
+    /// Where types are put together.
+    pub words: Vec<u32>,
 }
 
 impl<'d> Emitter<'_, 'd> {
@@ -86,14 +130,42 @@ impl<'d> Emitter<'_, 'd> {
         Err(DwarfError::die(self.start + offset as usize, what))
     }
 
-    fn begin(&mut self, at: Place, name: Text, info: u32, size_or_type: u32) {
-        self.cu.types.push(&[name.0, info, size_or_type]);
-        self.offsets.set(at.slot, self.cu.types.len() as u32);
+    /// Takes the words of a whole type.
+    fn put(&mut self, at: Place, words: &[u32]) {
+        let texts = self.texts;
+        match &mut self.sink {
+            Sink::Words(types) => {
+                types.push(words);
+            }
+            Sink::Sketch { key, sketch, places, .. } => {
+                sketch.add(key, Type(words), |name| key.text(texts.tail(name)));
+                places.push(at.offset);
+            }
+        }
+        self.note(at);
     }
 
-    /// The id of the type emitted last.
+    /// The type taken last is the one of this place.
+    #[inline]
+    fn note(&mut self, at: Place) {
+        self.offsets.set(at.slot, self.last_id());
+    }
+
+    /// The id of the type taken last.
+    #[inline]
     pub fn last_id(&self) -> u32 {
-        self.cu.types.len() as u32
+        match &self.sink {
+            Sink::Words(types) => types.len() as u32,
+            Sink::Sketch { places, .. } => places.len() as u32,
+        }
+    }
+
+    /// There is something in these units that has to be written down.
+    #[cold]
+    pub fn odd(&mut self) {
+        if let Sink::Sketch { odd, .. } = &mut self.sink {
+            *odd = true;
+        }
     }
 
     /// BTF demands a name where C does.
@@ -104,60 +176,98 @@ impl<'d> Emitter<'_, 'd> {
         Ok(())
     }
 
-    /// A pointer or qualifier, or anything that only refers.
+    /// A pointer or qualifier.
+    #[inline]
     pub fn reference(&mut self, at: Place, kind: Kind, ty: u32) {
-        self.begin(at, Text::default(), info(kind, 0, false), ty);
+        self.refer(at, kind, Text::default(), ty);
+    }
+
+    /// The same of what may have a name.
+    #[inline]
+    pub fn refer(&mut self, at: Place, kind: Kind, name: Text, ty: u32) {
+        let (info, texts) = (info(kind, 0, false), self.texts);
+        match &mut self.sink {
+            Sink::Words(types) => {
+                types.push(&[name.0, info, ty]);
+            }
+            Sink::Sketch { key, sketch, places, .. } => {
+                let heading = Heading { info, name: name.0, size: 0 };
+                sketch.reference(key, heading, ty, |name| key.text(texts.tail(name)));
+                places.push(at.offset);
+            }
+        }
+        self.note(at);
     }
 
     /// An `_Atomic` type: BTF has no kind for it, and means what it qualifies instead.
     pub fn atomic(&mut self, at: Place, ty: u32) {
+        self.odd();
         self.pending.atomics.push(Atomic { offset: at.offset, slot: at.slot, ty });
     }
 
     pub fn typedef(&mut self, at: Place, name: Text, ty: u32) -> Result<()> {
         self.named(at, name, "typedef")?;
-        self.begin(at, name, info(Kind::Typedef, 0, false), ty);
+        self.refer(at, Kind::Typedef, name, ty);
         Ok(())
     }
 
     pub fn array(&mut self, at: Place, ty: u32, nelems: u32) {
         self.cu.has_arrays = true;
-        self.begin(at, Text::default(), info(Kind::Array, 0, false), 0);
-        for word in [ty, FILE_INT, nelems] {
-            self.cu.types.word(word);
-        }
+        self.put(at, &[0, info(Kind::Array, 0, false), 0, ty, FILE_INT, nelems]);
     }
 
     pub fn proto(&mut self, at: Place, ret: u32, params: &[(Text, u32)], variadic: bool) {
         let count = params.len() as u32 + u32::from(variadic);
-        self.begin(at, Text::default(), info(Kind::FuncProto, count, false), ret);
-        for &(name, ty) in params.iter().chain(variadic.then_some(&(Text::default(), 0))) {
-            self.cu.types.word(name.0);
-            self.cu.types.word(ty);
+        let (info, texts) = (info(Kind::FuncProto, count, false), self.texts);
+        // What may follow is a parameter without name and type.
+        let params =
+            params.iter().map(|&(name, ty)| (name.0, ty)).chain(variadic.then_some((0, 0)));
+        match &mut self.sink {
+            Sink::Words(types) => {
+                types.push(&[0, info, ret]);
+                for (name, ty) in params {
+                    types.word(name);
+                    types.word(ty);
+                }
+            }
+            Sink::Sketch { key, sketch, places, .. } => {
+                let heading = Heading { info, name: 0, size: 0 };
+                let name = |name| key.text(texts.tail(name));
+                sketch.prototype(key, heading, ret, params, name);
+                places.push(at.offset);
+            }
         }
+        self.note(at);
     }
 
     /// A `btf_type_tag` below a pointer: a type of its own, before the pointer's. Returns its id.
     pub fn type_tag(&mut self, text: Text) -> u32 {
-        self.cu.types.push(&[text.0, info(Kind::TypeTag, 0, false), 0]);
+        self.odd();
+        if let Sink::Words(types) = &mut self.sink {
+            types.push(&[text.0, info(Kind::TypeTag, 0, false), 0]);
+        }
         self.last_id()
     }
 
     /// A pointer through type tags: the one nearest to the star, the last, comes first.
+    #[inline]
     pub fn pointer(&mut self, at: Place, ty: u32, tags: &[u32]) {
         let mut next = ty;
-        for &tag in tags {
-            self.cu.types.get_mut(tag as usize - 1)[2] = next;
-            next = tag | IS_ID;
+        if let Sink::Words(types) = &mut self.sink {
+            for &tag in tags {
+                types.get_mut(tag as usize - 1)[2] = next;
+                next = tag | IS_ID;
+            }
         }
         self.reference(at, Kind::Ptr, next);
     }
 
-    pub fn base_type(&mut self, at: Place, a: &Attributes<'d>) -> Result<()> {
+    pub fn base_type(&mut self, at: Place, a: &Attributes<'_, 'd>) -> Walked<()> {
         const SIGNED: u32 = 1 << 24;
         const BOOL: u32 = 4 << 24;
         let bytes = a.byte_size().unwrap_or(0);
-        let mut name = a.text();
+        let told = a.text()?;
+        let mut name = told;
         let mut encoding = 0;
         match DwAte(a.encoding() as u8) {
             dw::DW_ATE_signed | dw::DW_ATE_signed_char => encoding = SIGNED,
@@ -165,12 +275,14 @@ impl<'d> Emitter<'_, 'd> {
             dw::DW_ATE_float | dw::DW_ATE_imaginary_float if self.features.float => {
                 self.named(at, name, "float")?;
                 if !matches!(bytes, 2 | 4 | 8 | 12 | 16) {
-                    return self.error(at.offset, format!("a float of {bytes} bytes"));
+                    return Ok(self.error(at.offset, format!("a float of {bytes} bytes"))?);
                 }
-                self.begin(at, name, info(Kind::Float, 0, false), bytes as u32);
+                self.put(at, &[name.0, info(Kind::Float, 0, false), bytes as u32]);
                 return Ok(());
             }
-            dw::DW_ATE_complex_float if self.features.float => return self.complex(at, a),
+            dw::DW_ATE_complex_float if self.features.float => {
+                return Ok(self.complex(at, name, bytes)?);
+            }
             _ => {}
         }
         let size = if matches!(bytes, 1 | 2 | 4 | 8 | 16) {
@@ -181,10 +293,9 @@ impl<'d> Emitter<'_, 'd> {
             4
         };
         self.named(at, name, "base type")?;
-        self.begin(at, name, info(Kind::Int, 0, false), size);
-        self.cu.types.word(encoding | (size * 8));
+        self.put(at, &[name.0, info(Kind::Int, 0, false), size, encoding | (size * 8)]);
         // The name in DWARF decides which type indexes arrays.
-        if self.cu.int == 0 && self.texts.get(a.text().0) == b"int" {
+        if self.cu.int == 0 && self.texts.get(told.0) == b"int" {
             self.cu.int = self.last_id();
         }
         Ok(())
@@ -194,54 +305,50 @@ impl<'d> Emitter<'_, 'd> {
     ///
     /// It becomes an unnamed struct of these, which has its size and layout, and the user is told.
     /// pahole gives the whole file up. (Without FLOATs it is an INT of the whole size, as there.)
-    fn complex(&mut self, at: Place, a: &Attributes<'d>) -> Result<()> {
-        let bytes = a.byte_size().unwrap_or(0);
+    fn complex(&mut self, at: Place, name: Text, bytes: u64) -> Result<()> {
         let Some(part @ (2 | 4 | 8 | 12 | 16)) = bytes.is_multiple_of(2).then_some(bytes / 2)
         else {
             return self.error(at.offset, format!("a complex number of {bytes} bytes"));
         };
         let part = part as u32;
-        let name = self.part_of_complex(a.text(), part);
-        self.cu.types.push(&[name.0, info(Kind::Float, 0, false), part]);
-        let number = self.last_id() | IS_ID;
-        self.begin(at, Text::default(), info(Kind::Struct, 2, false), part * 2);
-        for (name, bits) in [(&b"real"[..], 0), (b"imag", part * 8)] {
-            let name = self.texts.ours(name);
-            for word in [name.0, number, bits] {
-                self.cu.types.word(word);
-            }
-        }
-        self.cu.substitutes.push(Substitute::Complex(self.texts.get(a.text().0)));
+        self.odd();
+        let Sink::Words(types) = &mut self.sink else { return Ok(()) };
+        types.push(&[part_of_complex(self.texts, name, part).0, info(Kind::Float, 0, false), part]);
+        let number = types.len() as u32 | IS_ID;
+        let [real, imaginary] = [&b"real"[..], b"imag"].map(|part| self.texts.ours(part).0);
+        let members = [real, number, 0, imaginary, number, part * 8];
+        types.push(&[0, info(Kind::Struct, 2, false), part * 2]);
+        members.into_iter().for_each(|word| types.word(word));
+        self.note(at);
+        self.cu.substitutes.push(Substitute::Complex(self.texts.get(name.0)));
         Ok(())
     }
 
-    /// `double` of `complex double`; clang calls them all `complex`.
-    fn part_of_complex(&self, name: Text, bytes: u32) -> Text {
-        const PREFIX: &[u8] = b"complex ";
-        if self.texts.get(name.0).starts_with(PREFIX) {
-            return Text(name.0 + PREFIX.len() as u32);
-        }
-        self.texts.ours(match bytes {
-            2 => b"_Float16",
-            4 => b"float",
-            8 => b"double",
-            _ => b"long double",
-        })
-    }
-
     /// Reads a member; a place that BTF cannot express is an error.
-    pub fn member(&self, offset: u32, a: &Attributes<'d>, in_union: bool) -> Result<Member> {
-        let bytes = || a.member_location().unwrap_or(0).wrapping_mul(8);
-        let bits = a.data_bit_offset().unwrap_or_else(bytes);
-        let old_style = (a.bit_size() != 0 && a.data_bit_offset().is_none())
-            .then(|| (a.byte_size().unwrap_or(0), a.bit_offset()));
-        if a.bit_size() > 255 {
-            return self.error(offset, format!("a bitfield of {} bits", a.bit_size()));
+    #[inline]
+    pub fn member(
+        &mut self,
+        offset: u32,
+        a: &Attributes<'_, 'd>,
+        in_union: bool,
+    ) -> Walked<Member> {
+        let place = a.data_bit_offset()?;
+        let bits = match place {
+            Some(bits) => bits,
+            None => a.member_location()?.unwrap_or(0).wrapping_mul(8),
+        };
+        let (bit_size, mut storage) = (a.bit_size(), 0);
+        if bit_size > 255 {
+            return Ok(self.error(offset, format!("a bitfield of {bit_size} bits"))?);
         }
-        if in_union && bits as u32 != 0 && old_style.is_none() {
-            return self.error(offset, "a union member that is not at offset 0");
+        if bit_size != 0 && place.is_none() {
+            self.odd();
+            self.pending.storages.push((a.byte_size().unwrap_or(0), a.bit_offset()));
+            storage = self.pending.storages.len() as u32;
+        } else if in_union && bits as u32 != 0 {
+            return Ok(self.error(offset, "a union member that is not at offset 0")?);
         }
-        Ok(Member { name: a.text(), ty: a.ty(), bits, bit_size: a.bit_size(), old_style })
+        Ok(Member { name: a.text()?, ty: a.ty(), bits, bit_size: bit_size as u8, storage })
     }
 
     pub fn composite(&mut self, head: &Head, members: &[Member]) -> Result<()> {
@@ -249,17 +356,45 @@ impl<'d> Emitter<'_, 'd> {
         if head.declaration {
             self.named(at, name, "forward declaration")?;
             self.pending.declared.push((at.offset, name));
-            self.begin(at, name, info(Kind::Fwd, 0, kind == Kind::Union), 0);
+            self.put(at, &[name.0, info(Kind::Fwd, 0, kind == Kind::Union), 0]);
             return Ok(());
         }
         if members.len() > MAX_VLEN as usize {
             return self.error(at.offset, format!("{} members", members.len()));
         }
         let kflag = members.iter().any(Member::needs_kflag);
-        self.begin(at, name, info(kind, members.len() as u32, kflag), size);
+        if kflag {
+            self.check_places(at, members)?;
+        }
+        let (info, texts) = (info(kind, members.len() as u32, kflag), self.texts);
+        match &mut self.sink {
+            Sink::Words(types) => {
+                types.push(&[name.0, info, size]);
+                members.iter().flat_map(Member::words).for_each(|word| types.word(word));
+            }
+            Sink::Sketch { key, sketch, places, .. } => {
+                let heading = Heading { info, name: name.0, size };
+                let members = members.iter().map(|m| m.words().into());
+                sketch.composite(key, heading, members, |name| key.text(texts.tail(name)));
+                places.push(at.offset);
+            }
+        }
+        self.note(at);
         let id = self.last_id();
-        for (index, m) in members.iter().enumerate() {
-            if m.needs_kflag() && (m.bit_size == 0 || m.bits > 0xff_ffff) {
+        for (index, m) in members.iter().enumerate().filter(|(_, m)| m.storage != 0) {
+            let (storage, bit_offset) = self.pending.storages[m.storage as usize - 1];
+            let (bits, bit_size) = (m.bits, m.bit_size.into());
+            let die = self.start + at.offset as usize;
+            let bitfield = Bitfield { die, id, index, storage, bit_offset, bits, bit_size };
+            self.pending.bitfields.push(bitfield);
+        }
+        Ok(())
+    }
+
+    /// With bitfields, a place has 24 bits.
+    fn check_places(&self, at: Place, members: &[Member]) -> Result<()> {
+        for m in members.iter().filter(|m| m.needs_kflag()) {
+            if m.bit_size == 0 || m.bits > 0xff_ffff {
                 let name = String::from_utf8_lossy(self.texts.get(m.name.0));
                 let what = format!(
                     "member {name} at bit {} with {} bits does not fit BTF",
@@ -267,27 +402,20 @@ impl<'d> Emitter<'_, 'd> {
                 );
                 return self.error(at.offset, what);
             }
-            if let Some((storage, bit_offset)) = m.old_style {
-                let (bits, bit_size) = (m.bits, m.bit_size);
-                let die = self.start + at.offset as usize;
-                let bitfield = Bitfield { die, id, index, storage, bit_offset, bits, bit_size };
-                self.pending.bitfields.push(bitfield);
-            }
-            self.cu.types.word(m.name.0);
-            self.cu.types.word(m.ty);
-            self.cu.types.word(m.bits as u32 | (m.bit_size as u32) << 24);
         }
         Ok(())
     }
 
-    pub fn enumeration(&mut self, head: &Head, values: &[(Text, u64)]) -> Result<()> {
-        let &Head { at, name, ty, .. } = head;
+    /// An enum; `signed` says so of the type that it is one of.
+    pub fn enumeration(&mut self, head: &Head, values: &[(Text, u64)], signed: bool) -> Result<()> {
+        let &Head { at, name, .. } = head;
         let size = if head.size == 0 { 4 } else { head.size };
         if !matches!(size, 1 | 2 | 4 | 8) {
             return self.error(at.offset, format!("an enum of {size} bytes"));
         }
         let wide = size > 4 && self.features.enum64;
-        let mut signed = false;
+        // The sign of a wide one is that of its type, not that of its values.
+        let mut signed = wide && signed;
         // Without ENUM64 every value is cut to 32 bits, and with that it has no sign.
         if size <= 4 && self.features.enum64 {
             let fits = |v: i64| (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(&v);
@@ -298,18 +426,31 @@ impl<'d> Emitter<'_, 'd> {
             signed = values.iter().any(|&(_, v)| (v as i64) < 0);
         }
         let kind = if wide { Kind::Enum64 } else { Kind::Enum };
-        self.begin(at, name, info(kind, values.len() as u32, signed), size);
-        if wide && ty != 0 {
-            // Its sign is that of the type it names, not that of its values.
-            self.pending.wide_enums.push((self.last_id(), ty));
-        }
+        let mut words = std::mem::take(&mut self.words);
+        words.clear();
+        words.extend([name.0, info(kind, values.len() as u32, signed), size]);
         for &(name, value) in values {
-            self.cu.types.word(name.0);
-            self.cu.types.word(value as u32);
+            words.extend([name.0, value as u32]);
             if wide {
-                self.cu.types.word((value >> 32) as u32);
+                words.push((value >> 32) as u32);
             }
         }
+        self.put(at, &words);
+        self.words = words;
         Ok(())
     }
+}
+
+/// `double` of `complex double`; clang calls them all `complex`.
+fn part_of_complex(texts: Texts<'_>, name: Text, bytes: u32) -> Text {
+    const PREFIX: &[u8] = b"complex ";
+    if texts.get(name.0).starts_with(PREFIX) {
+        return Text(name.0 + PREFIX.len() as u32);
+    }
+    texts.ours(match bytes {
+        2 => b"_Float16",
+        4 => b"float",
+        8 => b"double",
+        _ => b"long double",
+    })
 }

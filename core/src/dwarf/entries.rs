@@ -4,6 +4,7 @@
 //! Here the same steps read every DIE of a unit and say what they found, so that another reader of
 //! DWARF can be held against them.
 
+use super::abbreviations::Spots;
 use super::annotations::GNU_ANNOTATION;
 use super::attributes::Attributes;
 use super::cu::Text;
@@ -80,7 +81,7 @@ impl<'d> Group<'d> {
 
 fn read<'d>(unit: &Unit<'d>, start: usize, visit: &mut impl FnMut(Entry<'d>)) -> gimli::Result<()> {
     let mut cursor = unit.entries();
-    let mut a = Attributes::default();
+    let mut scratch = Spots::default();
     while !cursor.is_empty() {
         let offset = cursor.position();
         let code = cursor.uleb()?;
@@ -90,17 +91,21 @@ fn read<'d>(unit: &Unit<'d>, start: usize, visit: &mut impl FnMut(Entry<'d>)) ->
         let plan = unit.abbreviations.get(code)?;
         let mut passing = cursor;
         Attributes::skip(unit, plan, &mut passing)?;
-        a.read(unit, plan, &mut cursor, start)?;
+        let a = Attributes::of(unit, plan, &mut cursor, &mut scratch, start)?;
         if passing.position() != cursor.position() {
             return Err(gimli::Error::OffsetOutOfBounds(offset as u64));
         }
         let (tag, has_children) = (plan.tag, plan.has_children);
-        visit(Entry { offset, tag, has_children, attributes: list(unit, &a, start) });
+        visit(Entry { offset, tag, has_children, attributes: list(unit, &a, start)? });
     }
     Ok(())
 }
 
-fn list<'d>(unit: &Unit<'d>, a: &Attributes<'d>, start: usize) -> Vec<(DwAt, Value<'d>)> {
+fn list<'d>(
+    unit: &Unit<'d>,
+    a: &Attributes<'_, 'd>,
+    start: usize,
+) -> gimli::Result<Vec<(DwAt, Value<'d>)>> {
     let number = |n: u64| (n != 0).then_some(Value::Number(n));
     let reference = |r: u32| (r != 0).then_some(Value::Reference(start + r as usize));
     let text = |t: Text| Value::Text(unit.texts().get(t.0));
@@ -111,11 +116,11 @@ fn list<'d>(unit: &Unit<'d>, a: &Attributes<'d>, start: usize) -> Vec<(DwAt, Val
     };
     let all = [
         (dw::DW_AT_location, a.location().map(location)),
-        (dw::DW_AT_name, a.name().map(text)),
+        (dw::DW_AT_name, a.name()?.map(text)),
         (dw::DW_AT_byte_size, a.byte_size().map(Value::Number)),
         (dw::DW_AT_bit_offset, number(a.bit_offset())),
         (dw::DW_AT_bit_size, number(a.bit_size())),
-        (dw::DW_AT_const_value, a.const_text().map(text).or(number(a.const_value()))),
+        (dw::DW_AT_const_value, a.const_text()?.map(text).or(number(a.const_value()))),
         (
             dw::DW_AT_upper_bound,
             a.upper_bound().map(|n| n.map_or(Value::NotConstant, Value::Number)),
@@ -123,14 +128,14 @@ fn list<'d>(unit: &Unit<'d>, a: &Attributes<'d>, start: usize) -> Vec<(DwAt, Val
         (dw::DW_AT_abstract_origin, reference(a.origin())),
         (dw::DW_AT_artificial, flag(a.artificial())),
         (dw::DW_AT_count, a.count().map(Value::Number)),
-        (dw::DW_AT_data_member_location, a.member_location().map(Value::Number)),
+        (dw::DW_AT_data_member_location, a.member_location()?.map(Value::Number)),
         (dw::DW_AT_declaration, flag(a.declaration())),
         (dw::DW_AT_encoding, number(a.encoding())),
         (dw::DW_AT_external, flag(a.external())),
         (dw::DW_AT_specification, a.specification().and_then(reference)),
         (dw::DW_AT_type, reference(a.ty())),
-        (dw::DW_AT_data_bit_offset, a.data_bit_offset().map(Value::Number)),
+        (dw::DW_AT_data_bit_offset, a.data_bit_offset()?.map(Value::Number)),
         (GNU_ANNOTATION, reference(a.annotation())),
     ];
-    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    Ok(all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
 }

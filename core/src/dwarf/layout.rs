@@ -1,69 +1,117 @@
 //! Sizes and alignments of types, as the types of a CU tell them.
 
 use crate::btf::kind::Kind;
+use crate::btf::types::KFLAG;
 use crate::btf::{Type, Types};
+use crate::identity::Sketch;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 /// Chains of typedefs, qualifiers and arrays longer than this are taken as endless.
 const MAX_CHAIN: usize = 1024;
 
+/// What sizes follow from, however types are kept.
+pub(super) trait Graph {
+    /// Kind and flag of the type `id`, which counts from 1; `None` where there is no such type.
+    fn kind(&self, id: u32) -> Option<(Kind, bool)>;
+    /// The size of a type that has one, the length of an array, what an INT says of its bits.
+    fn word(&self, id: u32) -> u32;
+    /// What a type that names or qualifies another refers to; the elements of an array.
+    fn target(&self, id: u32) -> u32;
+}
+
 fn get(types: &Types, id: u32) -> Option<Type<'_>> {
     (id as usize).checked_sub(1).filter(|&i| i < types.len()).map(|i| types.get(i))
 }
 
+impl Graph for Types {
+    fn kind(&self, id: u32) -> Option<(Kind, bool)> {
+        let ty = get(self, id)?;
+        ty.kind().map(|kind| (kind, ty.kflag()))
+    }
+
+    fn word(&self, id: u32) -> u32 {
+        let ty = self.get(id as usize - 1);
+        match ty.kind() {
+            Some(Kind::Array) => ty.payload()[2],
+            Some(Kind::Int) => ty.payload()[0],
+            _ => ty.size_or_type(),
+        }
+    }
+
+    fn target(&self, id: u32) -> u32 {
+        let ty = self.get(id as usize - 1);
+        match ty.kind() {
+            Some(Kind::Array) => ty.payload()[0],
+            _ => ty.size_or_type(),
+        }
+    }
+}
+
+impl Graph for Sketch {
+    fn kind(&self, id: u32) -> Option<(Kind, bool)> {
+        let index = (id as usize).checked_sub(1).filter(|&i| i < self.len())?;
+        self.kind(index).map(|kind| (kind, self.info(index) & KFLAG != 0))
+    }
+
+    fn word(&self, id: u32) -> u32 {
+        self.word(id as usize - 1)
+    }
+
+    fn target(&self, id: u32) -> u32 {
+        self.links(id as usize - 1).first().copied().unwrap_or(0)
+    }
+}
+
 /// The type behind typedefs and qualifiers; `steps` counts those that may still be followed.
-fn strip_within<'t>(types: &'t Types, mut id: u32, steps: &mut usize) -> Option<(u32, Type<'t>)> {
+fn strip_within(types: &impl Graph, mut id: u32, steps: &mut usize) -> Option<(u32, Kind)> {
     while *steps > 0 {
         *steps -= 1;
-        let ty = get(types, id)?;
-        match ty.kind()? {
-            Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict => id = ty.size_or_type(),
-            _ => return Some((id, ty)),
+        match types.kind(id)?.0 {
+            Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict => id = types.target(id),
+            kind => return Some((id, kind)),
         }
     }
     None
 }
 
 fn strip(types: &Types, id: u32) -> Option<(u32, Type<'_>)> {
-    strip_within(types, id, &mut { MAX_CHAIN })
+    let (id, _) = strip_within(types, id, &mut { MAX_CHAIN })?;
+    Some((id, get(types, id)?))
 }
 
 /// Size in bytes of the type `id` (which counts from 1); 0 for void, functions and endless chains.
-pub fn size_of(types: &Types, mut id: u32, pointer_size: u8) -> u64 {
+pub fn size_of(types: &impl Graph, mut id: u32, pointer_size: u8) -> u64 {
     let mut factor = 1u64;
     let mut steps = MAX_CHAIN;
     loop {
-        let Some((_, ty)) = strip_within(types, id, &mut steps) else { return 0 };
-        let size = match ty.kind() {
-            Some(Kind::Array) => {
-                factor = factor.saturating_mul(u64::from(ty.payload()[2]));
-                id = ty.payload()[0];
+        let Some((at, kind)) = strip_within(types, id, &mut steps) else { return 0 };
+        let size = match kind {
+            Kind::Array => {
+                factor = factor.saturating_mul(u64::from(types.word(at)));
+                id = types.target(at);
                 continue;
             }
-            Some(Kind::Ptr) => u64::from(pointer_size),
-            Some(
-                Kind::Int | Kind::Float | Kind::Enum | Kind::Enum64 | Kind::Struct | Kind::Union,
-            ) => u64::from(ty.size_or_type()),
+            Kind::Ptr => u64::from(pointer_size),
+            // Its lowest byte are the bits, and we make none that does not fill its size.
+            Kind::Int => u64::from(types.word(at) & 0xff) / 8,
+            Kind::Float | Kind::Enum | Kind::Enum64 | Kind::Struct | Kind::Union => {
+                u64::from(types.word(at))
+            }
             _ => 0,
         };
         return size.saturating_mul(factor);
     }
 }
 
-/// Whether `id` is an INT with its sign bit set.
-pub(super) fn is_signed_int(types: &Types, id: u32) -> bool {
-    get(types, id).is_some_and(|ty| ty.kind() == Some(Kind::Int) && ty.payload()[0] >> 24 & 1 != 0)
-}
-
 /// Whether `id` is a struct, seen through typedefs and const.
-pub(super) fn is_struct(types: &Types, mut id: u32) -> bool {
+pub(super) fn is_struct(types: &impl Graph, mut id: u32) -> bool {
     for _ in 0..MAX_CHAIN {
-        let Some(ty) = get(types, id) else { return false };
-        match ty.kind() {
-            Some(Kind::Struct) => return true,
-            Some(Kind::Fwd) => return !ty.kflag(),
-            Some(Kind::Typedef | Kind::Const) => id = ty.size_or_type(),
+        let Some((kind, kflag)) = types.kind(id) else { return false };
+        match kind {
+            Kind::Struct => return true,
+            Kind::Fwd => return !kflag,
+            Kind::Typedef | Kind::Const => id = types.target(id),
             _ => return false,
         }
     }

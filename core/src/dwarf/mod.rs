@@ -10,6 +10,7 @@
 //! come to rely on.
 
 mod abbreviations;
+mod again;
 mod annotations;
 mod attributes;
 mod bytes;
@@ -22,10 +23,11 @@ mod resolve;
 mod unit;
 mod walk;
 
-pub use cu::{Cu, DeclTag, FILE_INT, Function, Param, Substitute, Texts, Variable};
+pub use again::Again;
+pub use cu::{Cu, DeclTag, Function, Param, Substitute, Texts, Variable, Written};
 pub use entries::{Entry, Value};
 pub use unit::{Debug, Group, LoadError, language};
-pub use walk::read;
+pub use walk::{read, sketch};
 
 use thiserror::Error;
 

@@ -1,27 +1,51 @@
 //! From the offset of a DIE to the type it became.
 //!
-//! One bit per byte of DWARF and a rank per 64 of them: 3 bits of memory per byte of the group,
-//! no hashing, and a lookup is two loads. Offsets are added in ascending order.
+//! A word for eight bytes of DWARF says which of them begin a type, and how many begin before: half
+//! a byte of memory per byte of the group, no hashing, and a lookup is three loads. Offsets are
+//! added in ascending order.
 
 /// Maps offsets, added in ascending order, to type ids, set later in any order.
 #[derive(Debug, Default)]
 pub struct OffsetMap {
-    bits: Vec<u64>,
-    /// Number of bits set before each word of `bits`.
-    ranks: Vec<u32>,
+    /// The lowest eight bits: where types begin; the others: how many do before.
+    blocks: Vec<u32>,
     ids: Vec<u32>,
 }
+
+/// A type in so many bytes of DWARF, as a rule.
+pub(super) const TYPE: usize = 44;
+
+/// How many offsets a map takes.
+pub const MAX_OFFSETS: usize = 1 << 24;
+
+/// The number of bits set in a byte.
+static ONES: [u8; 256] = {
+    let mut ones = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        ones[byte] = (byte as u32).count_ones() as u8;
+        byte += 1;
+    }
+    ones
+};
 
 impl OffsetMap {
     /// For offsets below `len`.
     pub fn new(len: usize) -> OffsetMap {
-        OffsetMap { bits: vec![0; len / 64 + 1], ranks: Vec::new(), ids: Vec::new() }
+        OffsetMap { blocks: vec![0; len / 8 + 1], ids: Vec::with_capacity(len / TYPE) }
+    }
+
+    /// For nobody who will look anything up.
+    pub fn none() -> OffsetMap {
+        OffsetMap::default()
     }
 
     /// Adds an offset above all others so far and returns its slot.
     #[inline]
     pub fn add(&mut self, offset: u32) -> u32 {
-        self.bits[offset as usize / 64] |= 1 << (offset % 64);
+        if let Some(block) = self.blocks.get_mut(offset as usize / 8) {
+            *block |= 1 << (offset % 8);
+        }
         self.ids.push(0);
         self.ids.len() as u32 - 1
     }
@@ -32,18 +56,19 @@ impl OffsetMap {
         self.ids[slot as usize] = id;
     }
 
-    /// All offsets are added: from here on they can be looked up.
-    pub fn seal(&mut self) {
+    /// All offsets are added: from here on they can be looked up. `false` where they are too many.
+    #[must_use]
+    pub fn seal(&mut self) -> bool {
+        if self.ids.len() >= MAX_OFFSETS {
+            return false;
+        }
         let mut rank = 0;
-        self.ranks = self
-            .bits
-            .iter()
-            .map(|word| {
-                let before = rank;
-                rank += word.count_ones();
-                before
-            })
-            .collect();
+        for block in &mut self.blocks {
+            let bits = *block & 0xff;
+            *block = bits | rank << 8;
+            rank += u32::from(ONES[bits as usize]);
+        }
+        true
     }
 
     /// What an offset leads to, if it was added.
@@ -60,12 +85,12 @@ impl OffsetMap {
     /// The slot of an offset, if it was added.
     #[inline]
     pub fn slot(&self, offset: u32) -> Option<u32> {
-        let word = *self.bits.get(offset as usize / 64)?;
-        let bit = 1u64 << (offset % 64);
-        if word & bit == 0 {
+        let block = *self.blocks.get(offset as usize / 8)?;
+        let bit = 1u32 << (offset % 8);
+        if block & bit == 0 {
             return None;
         }
-        Some(self.ranks[offset as usize / 64] + (word & (bit - 1)).count_ones())
+        Some((block >> 8) + u32::from(ONES[(block & (bit - 1)) as usize]))
     }
 }
 
@@ -83,7 +108,7 @@ mod tests {
         for i in (0..offsets.len()).rev() {
             map.set(i as u32, 100 + i as u32);
         }
-        map.seal();
+        assert!(map.seal());
         for offset in 0..1200 {
             let want = offsets.iter().position(|&o| o == offset).map(|i| 100 + i as u32);
             assert_eq!(map.get(offset), want, "offset {offset}");

@@ -1,14 +1,18 @@
 //! After the pass: references become type ids, functions get what their abstract instances know.
 
-use super::Known;
-use super::cu::{Cu, DeclTag, FILE_INT, Function, Param, Substitute, Text, Variable};
-use super::emit::{Atomic, IS_ID};
-use super::layout;
-use super::offsets::OffsetMap;
-use super::{DwarfError, Result};
-use crate::btf::types::{KFLAG, map_ids};
-use crate::btf::{Endian, Kind};
+use super::again::Again;
+use super::cu::{Cu, DeclTag, Function, Param, Substitute, Text, Texts, Variable, Written};
+use super::emit::{Atomic, Emitter, IS_ID, Sink};
+use super::layout::{self, Graph};
+use super::offsets::{MAX_OFFSETS, OffsetMap};
+use super::unit::Group;
+use super::walk::Walked;
+use super::{DwarfError, Known, Result};
+use crate::btf::types::map_ids;
+use crate::btf::{Endian, Kind, Types};
 use crate::dwarf::attributes::Attributes;
+use crate::features::Features;
+use crate::identity::{FILE_INT, Sketch};
 use crate::target::Target;
 
 /// What the pass over the DIEs leaves to be done when all offsets are known.
@@ -23,8 +27,8 @@ pub(super) struct Pending {
     /// Tags of types: id, text, component.
     pub type_tags: Vec<(u32, Text, i32)>,
     pub bitfields: Vec<Bitfield>,
-    /// ENUM64s and the type that tells their sign.
-    pub wide_enums: Vec<(u32, u32)>,
+    /// Bytes of the storage units of bitfields, and their places in these.
+    pub storages: Vec<(u64, u64)>,
     /// In ascending order of offsets and slots.
     pub atomics: Vec<Atomic>,
     params: Vec<RawParam>,
@@ -79,10 +83,10 @@ pub(super) struct Bitfield {
 }
 
 impl Pending {
-    pub fn function(&mut self, offset: u32, a: &Attributes<'_>) -> usize {
+    pub fn function(&mut self, offset: u32, a: &Attributes<'_, '_>) -> Walked<usize> {
         self.functions.push(RawFunction {
             offset,
-            name: a.name(),
+            name: a.name()?,
             declaration: a.declaration(),
             origin: a.origin(),
             specification: a.specification().unwrap_or(0),
@@ -91,48 +95,59 @@ impl Pending {
             tags: Vec::new(),
             params: self.params.len()..self.params.len(),
         });
-        self.functions.len() - 1
+        Ok(self.functions.len() - 1)
     }
 
-    pub fn param(&mut self, function: usize, offset: u32, a: &Attributes<'_>, unexpected: bool) {
-        let (name, ty, origin) = (a.name(), a.ty(), a.origin());
+    pub fn param(
+        &mut self,
+        function: usize,
+        offset: u32,
+        a: &Attributes<'_, '_>,
+        unexpected: bool,
+    ) -> Walked<()> {
+        let (name, ty, origin) = (a.name()?, a.ty(), a.origin());
         self.params.push(RawParam { function, offset, name, ty, origin, unexpected });
         self.functions[function].params.end = self.params.len();
+        Ok(())
     }
 
     pub fn variable(
         &mut self,
         offset: u32,
-        a: &Attributes<'_>,
+        a: &Attributes<'_, '_>,
         address: Option<u64>,
-    ) -> Option<usize> {
+    ) -> Walked<Option<usize>> {
         if address.is_none() && !a.declaration() {
-            return None;
+            return Ok(None);
         }
         self.variables.push(RawVariable {
             offset,
-            name: a.name(),
+            name: a.name()?,
             ty: a.ty(),
             external: a.external(),
             specification: a.specification(),
             address,
             tags: Vec::new(),
         });
-        Some(self.variables.len() - 1)
+        Ok(Some(self.variables.len() - 1))
     }
 }
 
-/// Resolves everything and hands the CU over.
-pub(super) fn finish<'d>(
-    mut cu: Cu<'d>,
-    mut offsets: OffsetMap,
-    mut pending: Pending,
+/// Resolves everything and hands the CU over, whose types are written down.
+pub(super) fn written<'d>(
+    out: Emitter<'_, 'd>,
     known: Known<'_>,
     target: Target,
 ) -> Result<Cu<'d>> {
-    offsets.seal();
+    let Emitter { mut cu, mut offsets, mut pending, sink: Sink::Words(mut types), .. } = out else {
+        return Ok(out.cu);
+    };
+    if !offsets.seal() {
+        let what = format!("{MAX_OFFSETS} types or more in units that refer to each other");
+        return Err(DwarfError::die(out.start, what));
+    }
     see_through(&mut offsets, &pending.atomics);
-    note_atomics(&mut cu, &offsets, &pending.atomics);
+    note_atomics(&mut cu, &types, &offsets, &pending.atomics);
     let mut lost = 0;
     let mut resolve = |word: u32| match word {
         0 => 0,
@@ -143,35 +158,88 @@ pub(super) fn finish<'d>(
             0
         }),
     };
-    for index in 0..cu.types.len() {
-        map_ids(cu.types.get_mut(index), &mut resolve);
+    for index in 0..types.len() {
+        map_ids(types.get_mut(index), &mut resolve);
     }
-    for param in &mut pending.params {
-        param.ty = resolve(param.ty);
-    }
-    for function in &mut pending.functions {
-        function.ty = resolve(function.ty);
-    }
-    for variable in &mut pending.variables {
-        variable.ty = resolve(variable.ty);
-    }
-    for &(id, ty) in &pending.wide_enums {
-        let ty = resolve(ty);
-        if ty != 0 && layout::is_signed_int(&cu.types, ty) {
-            cu.types.get_mut(id as usize - 1)[1] |= KFLAG;
-        }
-    }
+    pending.resolve(&mut resolve);
     for bitfield in &pending.bitfields {
-        place(&mut cu, bitfield, target)?;
+        place(&mut types, bitfield, target)?;
     }
     cu.lost_references = lost;
-    pending.type_tags.sort_by_key(|&(id, ..)| id);
-    for &(target, text, component) in &pending.type_tags {
-        cu.tags.push(DeclTag { value: text.0, target, component });
-    }
-    functions(&mut cu, &mut pending, known, target);
-    variables(&mut cu, &pending, target);
+    let mut packing = layout::Packing::new(&types, target.pointer_size);
+    pending.hand_over(&mut cu, &types, known, target, |id| packing.is_packed_struct(id));
+    cu.types = Written::Down(types);
     Ok(cu)
+}
+
+/// The same for types that were sketched; `None` where that does not do.
+pub(super) fn sketched<'d>(
+    out: Emitter<'_, 'd>,
+    group: &'d Group<'d>,
+    features: &'d Features,
+    known: Known<'_>,
+    target: Target,
+) -> Option<(Cu<'d>, Sketch)> {
+    let Emitter { mut cu, mut offsets, mut pending, sink, .. } = out;
+    let Sink::Sketch { mut sketch, places, odd: false, .. } = sink else { return None };
+    if !offsets.seal() {
+        return None;
+    }
+    let mut lost = 0;
+    let mut resolve = |offset: u32| match offset {
+        0 | FILE_INT => offset,
+        offset => offsets.get(offset).unwrap_or_else(|| {
+            lost += 1;
+            0
+        }),
+    };
+    for link in sketch.all_links() {
+        *link = resolve(*link);
+    }
+    pending.resolve(&mut resolve);
+    cu.lost_references = lost;
+    // Whether a struct looks packed takes its members.
+    let mut asked = false;
+    pending.hand_over(&mut cu, &sketch, known, target, |id| {
+        asked |= sketch.kind(id as usize - 1) == Some(Kind::Struct);
+        false
+    });
+    cu.types = Written::Again(Again::new(group, features, places));
+    (!asked).then_some((cu, sketch))
+}
+
+impl Pending {
+    /// Makes type ids of references.
+    fn resolve(&mut self, mut resolve: impl FnMut(u32) -> u32) {
+        for param in &mut self.params {
+            param.ty = resolve(param.ty);
+        }
+        for function in &mut self.functions {
+            function.ty = resolve(function.ty);
+        }
+        for variable in &mut self.variables {
+            variable.ty = resolve(variable.ty);
+        }
+    }
+
+    /// Hands tags, functions and variables over to the CU; references are type ids. `is_packed`
+    /// tells of types whether they are structs with names that look packed.
+    fn hand_over(
+        &mut self,
+        cu: &mut Cu<'_>,
+        types: &impl Graph,
+        known: Known<'_>,
+        target: Target,
+        is_packed: impl FnMut(u32) -> bool,
+    ) {
+        self.type_tags.sort_by_key(|&(id, ..)| id);
+        for &(target, text, component) in &self.type_tags {
+            cu.tags.push(DeclTag { value: text.0, target, component });
+        }
+        self.inherit();
+        cu.functions = self.functions(types, cu.texts, known, target, is_packed);
+        self.variables(cu, types, target);
+    }
 }
 
 /// Lets atomic types lead where what they qualify leads; void where they only lead to each other.
@@ -196,13 +264,12 @@ fn see_through(offsets: &mut OffsetMap, atomics: &[Atomic]) {
 
 /// Notes what was atomic: members by name, what else there is by its type. Types are not resolved
 /// yet.
-fn note_atomics(cu: &mut Cu<'_>, offsets: &OffsetMap, atomics: &[Atomic]) {
+fn note_atomics(cu: &mut Cu<'_>, types: &Types, offsets: &OffsetMap, atomics: &[Atomic]) {
     if atomics.is_empty() {
         return;
     }
     let mut of_members = vec![false; atomics.len()];
-    for index in 0..cu.types.len() {
-        let ty = cu.types.get(index);
+    for ty in types.iter() {
         if !matches!(ty.kind(), Some(Kind::Struct | Kind::Union)) {
             continue;
         }
@@ -217,18 +284,18 @@ fn note_atomics(cu: &mut Cu<'_>, offsets: &OffsetMap, atomics: &[Atomic]) {
     for (atomic, _) in atomics.iter().zip(of_members).filter(|(_, of_member)| !of_member) {
         let name = match offsets.id(atomic.slot) {
             0 => b"",
-            id => cu.texts.get(cu.types.get(id as usize - 1).name()),
+            id => cu.texts.get(types.get(id as usize - 1).name()),
         };
         cu.substitutes.push(Substitute::Atomic(name));
     }
 }
 
 /// Computes where an old-style bitfield lies.
-fn place(cu: &mut Cu<'_>, b: &Bitfield, target: Target) -> Result<()> {
+fn place(types: &mut Types, b: &Bitfield, target: Target) -> Result<()> {
     let at = 3 + b.index * 3;
-    let ty = cu.types.get(b.id as usize - 1).0[at + 1];
+    let ty = types.get(b.id as usize - 1).0[at + 1];
     let storage = match b.storage {
-        0 => layout::size_of(&cu.types, ty, target.pointer_size),
+        0 => layout::size_of(types, ty, target.pointer_size),
         bytes => bytes,
     };
     let within = match target.endian {
@@ -242,97 +309,110 @@ fn place(cu: &mut Cu<'_>, b: &Bitfield, target: Target) -> Result<()> {
         let what = format!("a bitfield at bit {bits}, beyond what BTF can express");
         return Err(DwarfError::die(b.die, what));
     }
-    cu.types.get_mut(b.id as usize - 1)[at + 2] = bits | (b.bit_size as u32) << 24;
+    types.get_mut(b.id as usize - 1)[at + 2] = bits | (b.bit_size as u32) << 24;
     Ok(())
 }
 
-fn functions(cu: &mut Cu<'_>, pending: &mut Pending, known: Known<'_>, target: Target) {
-    let Pending { functions, params, completed, .. } = pending;
-    let find = |functions: &[RawFunction], offset: u32| {
-        functions.binary_search_by_key(&offset, |f| f.offset).ok()
-    };
-    // What a concrete instance leaves out it takes from its abstract one, and what it knows of
-    // registers it shares with that one.
-    for &index in completed.iter() {
-        for at in functions[index].params.clone() {
-            let param = &params[at];
-            if param.function != index || param.ty != 0 || param.origin == 0 {
-                continue;
+impl Pending {
+    /// What a concrete instance of a function leaves out it takes from its abstract one, and what it
+    /// knows of registers it shares with that one.
+    fn inherit(&mut self) {
+        let Pending { functions, params, completed, .. } = self;
+        for &index in completed.iter() {
+            for at in functions[index].params.clone() {
+                let param = &params[at];
+                if param.function != index || param.ty != 0 || param.origin == 0 {
+                    continue;
+                }
+                let Ok(origin) = params.binary_search_by_key(&param.origin, |p| p.offset) else {
+                    continue;
+                };
+                if param.unexpected {
+                    params[origin].unexpected = true;
+                }
+                let (name, ty) = (params[origin].name, params[origin].ty);
+                params[at].name = name;
+                params[at].ty = ty;
             }
-            let Ok(origin) = params.binary_search_by_key(&param.origin, |p| p.offset) else {
-                continue;
-            };
-            if param.unexpected {
-                params[origin].unexpected = true;
+            if functions[index].name.is_none() {
+                let f = &functions[index];
+                let origin = find(functions, f.origin).or_else(|| find(functions, f.specification));
+                functions[index].name = origin.and_then(|o| functions[o].name);
             }
-            let (name, ty) = (params[origin].name, params[origin].ty);
-            params[at].name = name;
-            params[at].ty = ty;
         }
-        if functions[index].name.is_none() {
-            let f = &functions[index];
-            let origin = find(functions, f.origin).or_else(|| find(functions, f.specification));
-            functions[index].name = origin.and_then(|o| functions[o].name);
+        for &index in completed.iter() {
+            if functions[index].ty == 0
+                && let Some(origin) = find(functions, functions[index].origin)
+            {
+                functions[index].ty = functions[origin].ty;
+            }
         }
     }
-    for &index in completed.iter() {
-        if functions[index].ty == 0
-            && let Some(origin) = find(functions, functions[index].origin)
-        {
-            functions[index].ty = functions[origin].ty;
+
+    fn functions(
+        &self,
+        types: &impl Graph,
+        texts: Texts<'_>,
+        known: Known<'_>,
+        target: Target,
+        mut is_packed: impl FnMut(u32) -> bool,
+    ) -> Vec<Function> {
+        let mut found = Vec::new();
+        let in_registers = target.register_params as usize;
+        for &index in &self.completed {
+            let f = &self.functions[index];
+            let own = || self.params[f.params.clone()].iter().filter(|p| p.function == index);
+            let (false, Some(name)) = (f.declaration, f.name) else { continue };
+            if own().any(|p| p.name.is_none()) {
+                continue;
+            }
+            let Some(symbol) = known(texts.get(name.0)) else { continue };
+            let unexpected_reg =
+                own().any(|p| p.unexpected) && !own().any(|p| layout::is_struct(types, p.ty));
+            let uncertain_location = own().count() >= in_registers
+                && own().skip(in_registers).any(|p| p.ty != 0 && is_packed(p.ty));
+            let mut params: Vec<Param> =
+                own().map(|p| Param { name: p.name.unwrap_or_default().0, ty: p.ty }).collect();
+            if f.variadic {
+                params.push(Param { name: 0, ty: 0 });
+            }
+            let tag =
+                |&(text, component): &(Text, i32)| DeclTag { value: text.0, target: 0, component };
+            let tags = f.tags.iter().map(tag).collect();
+            found.push(Function {
+                symbol,
+                ret: f.ty,
+                params,
+                unexpected_reg,
+                uncertain_location,
+                tags,
+            });
         }
+        found
     }
-    let mut packing = layout::Packing::new(&cu.types, target.pointer_size);
-    for &index in completed.iter() {
-        let f = &functions[index];
-        let own = || params[f.params.clone()].iter().filter(|p| p.function == index);
-        let (false, Some(name)) = (f.declaration, f.name) else { continue };
-        if own().any(|p| p.name.is_none()) {
-            continue;
+
+    fn variables(&self, cu: &mut Cu<'_>, types: &impl Graph, target: Target) {
+        for variable in &self.variables {
+            let Some(address) = variable.address else { continue };
+            // Name, type and linkage may stand at the declaration that this one completes.
+            let told = variable
+                .specification
+                .and_then(|s| self.variables.binary_search_by_key(&s, |v| v.offset).ok())
+                .map_or(variable, |i| &self.variables[i]);
+            let Some(name) = told.name.map(|name| cu.texts.get(name.0)) else { continue };
+            cu.variables.push(Variable {
+                name,
+                ty: told.ty,
+                external: told.external,
+                address,
+                size: layout::size_of(types, told.ty, target.pointer_size),
+                tags: variable.tags.iter().map(|text| cu.texts.get(text.0)).collect(),
+            });
         }
-        let Some(symbol) = known(cu.texts.get(name.0)) else { continue };
-        let types = &cu.types;
-        let unexpected_reg =
-            own().any(|p| p.unexpected) && !own().any(|p| layout::is_struct(types, p.ty));
-        let uncertain_location = own().count() >= target.register_params as usize
-            && own().skip(target.register_params as usize).any(|p| packing.is_packed_struct(p.ty));
-        let mut list: Vec<Param> =
-            own().map(|p| Param { name: p.name.unwrap_or_default().0, ty: p.ty }).collect();
-        if f.variadic {
-            list.push(Param { name: 0, ty: 0 });
-        }
-        let tags = f
-            .tags
-            .iter()
-            .map(|&(text, component)| DeclTag { value: text.0, target: 0, component })
-            .collect();
-        cu.functions.push(Function {
-            symbol,
-            ret: f.ty,
-            params: list,
-            unexpected_reg,
-            uncertain_location,
-            tags,
-        });
     }
 }
 
-fn variables(cu: &mut Cu<'_>, pending: &Pending, target: Target) {
-    for variable in &pending.variables {
-        let Some(address) = variable.address else { continue };
-        // Name, type and linkage may stand at the declaration that this one completes.
-        let told = variable
-            .specification
-            .and_then(|s| pending.variables.binary_search_by_key(&s, |v| v.offset).ok())
-            .map_or(variable, |i| &pending.variables[i]);
-        let Some(name) = told.name.map(|name| cu.texts.get(name.0)) else { continue };
-        cu.variables.push(Variable {
-            name,
-            ty: told.ty,
-            external: told.external,
-            address,
-            size: layout::size_of(&cu.types, told.ty, target.pointer_size),
-            tags: variable.tags.iter().map(|text| cu.texts.get(text.0)).collect(),
-        });
-    }
+/// The function whose DIE stands there.
+fn find(functions: &[RawFunction], offset: u32) -> Option<usize> {
+    functions.binary_search_by_key(&offset, |f| f.offset).ok()
 }

@@ -260,6 +260,19 @@ impl<'d> Group<'d> {
         self.units[..next].last().filter(|u| die < u.offset + u.len)
     }
 
+    /// The same result; an error of a DIE says in which CU.
+    pub(super) fn named<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|mut e| {
+            if let DwarfError::Die { die, cu, .. } = &mut e
+                && let Some(unit) = self.unit_of(*die)
+                && !unit.name.is_empty()
+            {
+                *cu = format!(" (CU {})", String::from_utf8_lossy(unit.name));
+            }
+            e
+        })
+    }
+
     /// Bytes of DWARF: how much work the group is.
     pub fn size(&self) -> usize {
         self.len
@@ -343,9 +356,14 @@ impl<'d> Unit<'d> {
     /// Passes over a step, which may stand for several attributes: the form is that of the first.
     #[inline]
     pub fn pass(&self, step: &Step, cursor: &mut Cursor<'d>) -> gimli::Result<()> {
-        match step.size {
-            Some(size) => cursor.skip(size as usize),
-            None => self.read(step, cursor).map(drop),
+        match (step.size, step.form) {
+            (Some(size), _) => cursor.skip(size as usize),
+            (_, dw::DW_FORM_exprloc) => {
+                let len = cursor.uleb()?;
+                cursor.skip(usize::try_from(len).unwrap_or(usize::MAX))
+            }
+            (_, dw::DW_FORM_string) => cursor.text().map(drop),
+            _ => self.read(step, cursor).map(drop),
         }
     }
 

@@ -5,23 +5,24 @@
 //! the pass is over. The nesting of DIEs is a stack on the heap: input cannot deepen any recursion.
 
 use super::Known;
-use super::abbreviations::Plan;
+use super::abbreviations::{Plan, Quick, Spots, WINDOW, What};
 use super::annotations;
-use super::attributes::{self, Attributes};
-use super::cu::{Cu, Text};
-use super::emit::{Emitter, Head, IS_ID, Member, Place};
+use super::attributes::{self, Attributes, within_group};
+use super::bytes::Cursor;
+use super::cu::{Cu, Text, Written};
+use super::emit::{Emitter, Head, IS_ID, Member, Place, Sink};
 use super::offsets::OffsetMap;
 use super::resolve::{self, Pending};
 use super::unit::{Group, Unit};
 use super::{DwarfError, Result};
+use crate::btf::Types;
 use crate::btf::kind::Kind;
 use crate::features::Features;
+use crate::identity::{Key, Sketch};
 use crate::target::Target;
 use gimli::constants as dw;
-use gimli::{DwTag, Error};
+use gimli::{DwAte, Error};
 
-/// `DW_TAG_LLVM_annotation`: clang's carrier of BTF tags.
-const LLVM_ANNOTATION: DwTag = DwTag(0x6000);
 /// The dimensions of an array that count.
 const MAX_DIMENSIONS: usize = 64;
 
@@ -50,7 +51,7 @@ enum TagOn {
     Nobody,
 }
 
-/// Reads one group.
+/// Reads one group, and writes all its types down.
 ///
 /// `functions` are those that the symbol table has; `target` tells the calling convention.
 pub fn read<'d>(
@@ -59,77 +60,112 @@ pub fn read<'d>(
     target: Target,
     features: &Features,
 ) -> Result<Cu<'d>> {
-    read_units(group, functions, target, features).map_err(|mut e| {
-        if let DwarfError::Die { die, cu, .. } = &mut e
-            && let Some(unit) = group.unit_of(*die)
-            && !unit.name.is_empty()
-        {
-            *cu = format!(" (CU {})", String::from_utf8_lossy(unit.name));
-        }
-        e
-    })
+    group.named(
+        read_units(group, target, features, Sink::Words(Types::new()))
+            .and_then(|out| resolve::written(out, functions, target)),
+    )
 }
 
-fn read_units<'d>(
-    group: &Group<'d>,
+/// Reads one group, and sketches its types; those that are wanted can be read again.
+///
+/// What cannot be sketched has everything written down, and the sketch is made of that.
+pub fn sketch<'d>(
+    group: &'d Group<'d>,
     functions: Known<'_>,
     target: Target,
+    features: &'d Features,
+    key: &Key,
+) -> Result<(Cu<'d>, Sketch)> {
+    let sink = Sink::sketch(key, group.len);
+    let out = group.named(read_units(group, target, features, sink))?;
+    if let Some(sketched) = resolve::sketched(out, group, features, functions, target) {
+        return Ok(sketched);
+    }
+    let cu = read(group, functions, target, features)?;
+    let texts = cu.texts;
+    let sketch = match &cu.types {
+        Written::Down(types) => Sketch::of(types, key, |name| key.text(texts.tail(name))),
+        Written::Again(_) => Sketch::default(),
+    };
+    Ok((cu, sketch))
+}
+
+/// Reads the type whose DIE stands at an offset in the group; references are such offsets. Tells how
+/// many bytes that were.
+pub(super) fn one(
+    group: &Group<'_>,
     features: &Features,
-) -> Result<Cu<'d>> {
+    offset: u32,
+    words: &mut Vec<u32>,
+) -> Result<usize> {
+    let place = group.start + offset as usize;
+    let Some(unit) = group.unit_of(place) else { return Ok(0) };
+    let sink = Sink::Words(Types::new());
+    let mut walk = Walk::new(group, Target::NONE, features, sink, OffsetMap::none());
+    walk.begin(unit);
+    walk.stack.push(Open::Scope { top_level: false });
+    let end = walk.entries(unit, unit.entries_from(place), 1).map_err(|e| e.of(unit));
+    let end = group.named(end)?;
+    if let Sink::Words(types) = &walk.out.sink
+        && let Some(last) = types.len().checked_sub(1)
+    {
+        words.extend_from_slice(types.get(last).0);
+    }
+    Ok(end - place)
+}
+
+fn read_units<'a, 'd>(
+    group: &'a Group<'d>,
+    target: Target,
+    features: &'a Features,
+    sink: Sink<'a>,
+) -> Result<Emitter<'a, 'd>> {
     if group.len >= IS_ID as usize {
         let what =
             format!("{} bytes of units that refer to each other, expected below 2 GiB", group.len);
         return Err(DwarfError::die(group.start, what));
     }
-    let texts = group.units.first().map(Unit::texts).unwrap_or_default();
-    let mut walk = Walk {
-        group,
-        target,
-        sorts_members: false,
-        out: Emitter {
-            features,
-            start: group.start,
-            offsets: OffsetMap::new(group.len),
-            texts,
-            cu: Cu { texts, ..Cu::default() },
-            pending: Pending::default(),
-        },
-        stack: Vec::new(),
-        members: Vec::new(),
-        values: Vec::new(),
-        params: Vec::new(),
-        type_tags: Vec::new(),
-        composite_tags: Vec::new(),
-    };
+    let mut walk = Walk::new(group, target, features, sink, OffsetMap::new(group.len));
     for unit in &group.units {
-        walk.unit(unit).map_err(|e| match e {
-            Stop::Gimli(source) => DwarfError::Malformed { unit: unit.offset, source },
-            Stop::Dwarf(e) => e,
-        })?;
+        walk.begin(unit);
+        walk.entries(unit, unit.entries(), 0).map_err(|e| e.of(unit))?;
     }
-    let Emitter { cu, offsets, pending, .. } = walk.out;
-    resolve::finish(cu, offsets, pending, functions, target)
+    Ok(walk.out)
 }
 
-/// Either layer may end the walk; which unit it was is known one level up.
-pub(super) enum Stop {
+/// Either layer may end the walk; which unit it was is known one level up. In a box, since every
+/// step of the walk may return one and few do.
+pub(super) struct Stop(Box<Why>);
+
+enum Why {
     Gimli(Error),
     Dwarf(DwarfError),
 }
 
+impl Stop {
+    fn of(self, unit: &Unit<'_>) -> DwarfError {
+        match *self.0 {
+            Why::Gimli(source) => DwarfError::Malformed { unit: unit.offset, source },
+            Why::Dwarf(e) => e,
+        }
+    }
+}
+
 impl From<Error> for Stop {
+    #[cold]
     fn from(e: Error) -> Stop {
-        Stop::Gimli(e)
+        Stop(Box::new(Why::Gimli(e)))
     }
 }
 
 impl From<DwarfError> for Stop {
+    #[cold]
     fn from(e: DwarfError) -> Stop {
-        Stop::Dwarf(e)
+        Stop(Box::new(Why::Dwarf(e)))
     }
 }
 
-type Walked<T> = std::result::Result<T, Stop>;
+pub(super) type Walked<T> = std::result::Result<T, Stop>;
 
 struct Walk<'a, 'd> {
     group: &'a Group<'d>,
@@ -147,13 +183,50 @@ struct Walk<'a, 'd> {
     composite_tags: Vec<(Text, i32)>,
 }
 
-impl<'d> Walk<'_, 'd> {
-    fn unit(&mut self, unit: &Unit<'d>) -> Walked<()> {
-        let start = self.out.start;
+impl<'a, 'd> Walk<'a, 'd> {
+    fn new(
+        group: &'a Group<'d>,
+        target: Target,
+        features: &'a Features,
+        sink: Sink<'a>,
+        offsets: OffsetMap,
+    ) -> Walk<'a, 'd> {
+        let texts = group.units.first().map(Unit::texts).unwrap_or_default();
+        Walk {
+            group,
+            target,
+            sorts_members: false,
+            out: Emitter {
+                features,
+                start: group.start,
+                offsets,
+                texts,
+                sink,
+                cu: Cu { texts, ..Cu::default() },
+                pending: Pending::default(),
+                words: Vec::new(),
+            },
+            stack: Vec::new(),
+            members: Vec::new(),
+            values: Vec::new(),
+            params: Vec::new(),
+            type_tags: Vec::new(),
+            composite_tags: Vec::new(),
+        }
+    }
+
+    /// Entries of this unit follow.
+    fn begin(&mut self, unit: &Unit<'d>) {
         self.sorts_members = unit.language == Some(dw::DW_LANG_Rust);
-        let mut cursor = unit.entries();
-        let mut a = Attributes::default();
         self.stack.clear();
+    }
+
+    /// Reads entries until `depth` are open that had been open before; tells where that was.
+    fn entries(&mut self, unit: &Unit<'d>, mut cursor: Cursor<'d>, depth: usize) -> Walked<usize> {
+        let (start, is_little) = (self.out.start, !unit.big_endian());
+        // References within the unit count from its start.
+        let within = (unit.offset - start) as u64;
+        let mut scratch = Spots::default();
         while !cursor.is_empty() {
             let offset = (cursor.position() - start) as u32;
             let code = cursor.uleb()?;
@@ -161,30 +234,114 @@ impl<'d> Walk<'_, 'd> {
                 if let Some(open) = self.stack.pop() {
                     self.close(open)?;
                 }
+                if self.stack.len() == depth && depth != 0 {
+                    break;
+                }
                 continue;
             }
             let plan = unit.abbreviations.get(code)?;
+            if let Some(quick) = &plan.quick
+                && let Some(die) = cursor.window().filter(|_| is_little)
+                && self.quick(within, offset, plan.what, quick, die)
+            {
+                cursor.advance(quick.size);
+                if self.stack.len() == depth {
+                    break;
+                }
+                continue;
+            }
             let open = if let Some(open) = self.open_unread(plan) {
                 Attributes::skip(unit, plan, &mut cursor)?;
                 open
             } else {
-                a.read(unit, plan, &mut cursor, start)?;
-                self.open(unit, offset, plan.tag, &a)?
+                let a = Attributes::of(unit, plan, &mut cursor, &mut scratch, start)?;
+                self.open(unit, offset, plan.what, &a)?
             };
             if plan.has_children {
                 self.stack.push(open);
             } else {
                 self.close(open)?;
-                if self.stack.is_empty() {
+                if self.stack.len() == depth {
                     break; // a root DIE without children is the whole unit
                 }
             }
         }
         // A unit that ends without its closing entries is complete all the same.
-        while let Some(open) = self.stack.pop() {
+        while self.stack.len() > depth
+            && let Some(open) = self.stack.pop()
+        {
             self.close(open)?;
         }
-        Ok(())
+        Ok(cursor.position())
+    }
+
+    /// Takes a DIE that can be read quickly, where it stands in a place for such; tells whether.
+    /// What is wrong with it will be said where it is read again at leisure.
+    #[inline]
+    fn quick(
+        &mut self,
+        within: u64,
+        offset: u32,
+        what: What,
+        q: &Quick,
+        die: &[u8; WINDOW],
+    ) -> bool {
+        let Some(parent) = self.stack.last_mut() else { return false };
+        let texts = self.out.texts;
+        let name = || match q.name.is_given() {
+            false => Some(Text::default()),
+            true => texts.in_str(q.name.read(die)),
+        };
+        let ty = || match q.ty.is_given() {
+            false => 0,
+            true => within_group(within.saturating_add(q.ty.read(die))),
+        };
+        match (what, parent) {
+            (What::Member, Open::Composite { count, head, .. }) => {
+                let bits = q.number.read(die).wrapping_mul(q.scale.into());
+                let bit_size = q.bits.read(die);
+                if head.kind == Kind::Union && bits as u32 != 0 || bit_size > 255 {
+                    return false;
+                }
+                let Some(name) = name() else { return false };
+                *count += 1;
+                self.members.push(Member::new(name, ty(), bits, bit_size as u8));
+            }
+            (What::Enumerator, Open::Enum { .. }) => {
+                let Some(name) = name() else { return false };
+                self.values.push((name, q.number.read(die)));
+            }
+            (What::Parameter, Open::Proto { .. }) => {
+                let Some(name) = name() else { return false };
+                self.params.push((name, ty()));
+            }
+            (
+                _,
+                Open::Skip
+                | Open::Enum { .. }
+                | Open::Array { .. }
+                | Open::Tagged(_)
+                | Open::Pointer { .. }
+                | Open::Typedef { .. },
+            ) => return false,
+            (What::Typedef, _) => {
+                let Some(name) = name() else { return false };
+                let at = self.out.place(offset);
+                self.out.refer(at, Kind::Typedef, name, ty());
+            }
+            (What::Pointer | What::Const | What::Volatile | What::Restrict, _) => {
+                let kind = match what {
+                    What::Pointer => Kind::Ptr,
+                    What::Const => Kind::Const,
+                    What::Volatile => Kind::Volatile,
+                    _ => Kind::Restrict,
+                };
+                let at = self.out.place(offset);
+                self.out.reference(at, kind, ty());
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// What a DIE is whose attributes do not matter where it stands: more than half of all, most
@@ -194,22 +351,16 @@ impl<'d> Walk<'_, 'd> {
         match self.stack.last() {
             None => Some(Open::Scope { top_level: true }),
             Some(Open::Skip) => Some(Open::Skip),
-            Some(Open::Function { .. } | Open::Block | Open::Inlined) => match plan.tag {
-                dw::DW_TAG_lexical_block => Some(Open::Block),
-                dw::DW_TAG_inlined_subroutine => Some(Open::Inlined),
-                dw::DW_TAG_variable if !plan.may_declare => Some(Open::Skip),
-                dw::DW_TAG_formal_parameter
-                    if !matches!(self.stack.last(), Some(Open::Function { .. })) =>
-                {
-                    Some(Open::Skip)
+            Some(parent @ (Open::Function { .. } | Open::Block | Open::Inlined)) => {
+                match plan.what {
+                    What::Block => Some(Open::Block),
+                    What::Inlined => Some(Open::Inlined),
+                    What::Variable if !plan.may_declare => Some(Open::Skip),
+                    What::Parameter if !matches!(parent, Open::Function { .. }) => Some(Open::Skip),
+                    What::Call => Some(Open::Skip),
+                    _ => None,
                 }
-                dw::DW_TAG_call_site
-                | dw::DW_TAG_call_site_parameter
-                | dw::DW_TAG_GNU_call_site
-                | dw::DW_TAG_GNU_call_site_parameter
-                | dw::DW_TAG_label => Some(Open::Skip),
-                _ => None,
-            },
+            }
             Some(_) => None,
         }
     }
@@ -219,29 +370,32 @@ impl<'d> Walk<'_, 'd> {
         &mut self,
         unit: &Unit<'d>,
         offset: u32,
-        tag: DwTag,
-        a: &Attributes<'d>,
+        what: What,
+        a: &Attributes<'_, 'd>,
     ) -> Walked<Open> {
         let Some(parent) = self.stack.last_mut() else { return Ok(Open::Skip) };
-        Ok(match (parent, tag) {
-            (Open::Composite { count, head, .. }, dw::DW_TAG_member | dw::DW_TAG_inheritance) => {
+        Ok(match (parent, what) {
+            (Open::Composite { count, head, .. }, What::Member) => {
                 let component = *count;
                 *count += 1;
-                if tag == dw::DW_TAG_member {
-                    let in_union = head.kind == Kind::Union;
-                    self.members.push(self.out.member(offset, a, in_union)?);
-                    self.annotations(TagOn::Composite(component), a.annotation())?;
-                }
+                let in_union = head.kind == Kind::Union;
+                self.members.push(self.out.member(offset, a, in_union)?);
+                self.annotations(TagOn::Composite(component), a.annotation())?;
                 Open::Tagged(TagOn::Composite(component))
             }
-            (Open::Composite { .. } | Open::Typedef { .. }, LLVM_ANNOTATION) => {
-                self.annotation(TagOn::Composite(-1), a)
+            (Open::Composite { count, .. }, What::Inheritance) => {
+                let component = *count;
+                *count += 1;
+                Open::Tagged(TagOn::Composite(component))
             }
-            (Open::Enum { .. }, dw::DW_TAG_enumerator) => {
-                self.values.push((a.text(), a.const_value()));
+            (Open::Composite { .. } | Open::Typedef { .. }, What::Annotation) => {
+                self.annotation_of(TagOn::Composite(-1), a)?
+            }
+            (Open::Enum { .. }, What::Enumerator) => {
+                self.values.push((a.text()?, a.const_value()));
                 Open::Skip
             }
-            (Open::Array { dimensions, nelems, .. }, dw::DW_TAG_subrange_type) => {
+            (Open::Array { dimensions, nelems, .. }, What::Subrange) => {
                 if *dimensions < MAX_DIMENSIONS {
                     let count = match (a.upper_bound(), a.count()) {
                         (Some(Some(bound)), _) => bound.wrapping_add(1) as u32,
@@ -253,15 +407,15 @@ impl<'d> Walk<'_, 'd> {
                 }
                 Open::Skip
             }
-            (Open::Proto { .. }, dw::DW_TAG_formal_parameter) => {
-                self.params.push((a.text(), a.ty()));
+            (Open::Proto { .. }, What::Parameter) => {
+                self.params.push((a.text()?, a.ty()));
                 Open::Skip
             }
-            (Open::Proto { variadic, .. }, dw::DW_TAG_unspecified_parameters) => {
+            (Open::Proto { variadic, .. }, What::UnspecifiedParameters) => {
                 *variadic = true;
                 Open::Skip
             }
-            (Open::Function { index, params, .. }, dw::DW_TAG_formal_parameter) => {
+            (Open::Function { index, params, .. }, What::Parameter) => {
                 let (index, position) = (*index, *params);
                 *params += 1;
                 let unexpected = match (a.location(), self.target.register(position)) {
@@ -274,33 +428,34 @@ impl<'d> Walk<'_, 'd> {
                     let what = "a location list that others had, as had all before it";
                     return Ok(self.out.error(offset, what)?);
                 }
-                self.out.pending.param(index, offset, a, unexpected);
+                self.out.pending.param(index, offset, a, unexpected)?;
                 let on = TagOn::Function(index, position as i32);
                 self.annotations(on, a.annotation())?;
                 Open::Tagged(on)
             }
-            (Open::Function { index, .. }, dw::DW_TAG_unspecified_parameters) => {
+            (Open::Function { index, .. }, What::UnspecifiedParameters) => {
                 self.out.pending.functions[*index].variadic = true;
                 Open::Skip
             }
-            (Open::Function { index, .. }, LLVM_ANNOTATION) => {
+            (Open::Function { index, .. }, What::Annotation) => {
                 let on = TagOn::Function(*index, -1);
-                self.annotation(on, a)
+                self.annotation_of(on, a)?
             }
-            (Open::Pointer { .. }, LLVM_ANNOTATION) => {
-                if self.out.features.type_tag && self.out.texts.get(a.text().0) == b"btf_type_tag" {
-                    let tag = self.out.type_tag(a.const_text().unwrap_or_default());
+            (Open::Pointer { .. }, What::Annotation) => {
+                let name = a.text()?;
+                if self.out.features.type_tag && self.out.texts.get(name.0) == b"btf_type_tag" {
+                    let tag = self.out.type_tag(a.const_text()?.unwrap_or_default());
                     self.type_tags.push(tag);
                 }
                 Open::Skip
             }
-            (Open::Tagged(on), LLVM_ANNOTATION) => {
+            (Open::Tagged(on), What::Annotation) => {
                 let on = *on;
-                self.annotation(on, a)
+                self.annotation_of(on, a)?
             }
             (Open::Scope { top_level }, _) => {
                 let top_level = *top_level;
-                self.declaration(unit, offset, tag, a, top_level)?
+                self.declaration(unit, offset, what, a, top_level)?
             }
             (
                 Open::Composite { .. }
@@ -309,7 +464,7 @@ impl<'d> Walk<'_, 'd> {
                 | Open::Block
                 | Open::Inlined,
                 _,
-            ) => self.declaration(unit, offset, tag, a, false)?,
+            ) => self.declaration(unit, offset, what, a, false)?,
             _ => Open::Skip,
         })
     }
@@ -319,8 +474,8 @@ impl<'d> Walk<'_, 'd> {
         &mut self,
         unit: &Unit<'d>,
         offset: u32,
-        tag: DwTag,
-        a: &Attributes<'d>,
+        what: What,
+        a: &Attributes<'_, 'd>,
         top_level: bool,
     ) -> Walked<Open> {
         let qualifier = |kind, walk: &mut Self| {
@@ -328,80 +483,77 @@ impl<'d> Walk<'_, 'd> {
             walk.out.reference(at, kind, a.ty());
             Open::Skip
         };
-        Ok(match tag {
-            dw::DW_TAG_structure_type | dw::DW_TAG_class_type | dw::DW_TAG_union_type => {
-                let kind = if tag == dw::DW_TAG_union_type { Kind::Union } else { Kind::Struct };
+        Ok(match what {
+            What::Struct | What::Union => {
+                let kind = if what == What::Union { Kind::Union } else { Kind::Struct };
                 Open::Composite {
-                    head: self.head(offset, kind, a),
+                    head: self.head(offset, kind, a)?,
                     members: self.members.len(),
                     count: 0,
                     tags: self.composite_tags.len(),
                     annotation: a.annotation(),
                 }
             }
-            dw::DW_TAG_enumeration_type => {
-                let head = self.head(offset, Kind::Enum, a);
+            What::Enum => {
+                let head = self.head(offset, Kind::Enum, a)?;
                 Open::Enum { head, values: self.values.len() }
             }
-            dw::DW_TAG_array_type => {
+            What::Array => {
                 Open::Array { at: self.out.place(offset), ty: a.ty(), dimensions: 0, nelems: 1 }
             }
-            dw::DW_TAG_subroutine_type => {
+            What::Subroutine => {
                 let (at, params) = (self.out.place(offset), self.params.len());
                 Open::Proto { at, ty: a.ty(), params, variadic: false }
             }
-            dw::DW_TAG_pointer_type => {
+            What::Pointer => {
                 let (at, tags) = (self.out.place(offset), self.type_tags.len());
                 Open::Pointer { at, ty: a.ty(), tags, annotation: a.annotation() }
             }
-            dw::DW_TAG_typedef => Open::Typedef {
+            What::Typedef => Open::Typedef {
                 at: self.out.place(offset),
-                name: self.type_name(a),
+                name: self.type_name(a)?,
                 ty: a.ty(),
                 tags: self.composite_tags.len(),
             },
-            dw::DW_TAG_base_type => {
+            What::BaseType => {
                 let at = self.out.place(offset);
                 self.out.base_type(at, a)?;
                 Open::Skip
             }
-            dw::DW_TAG_const_type => qualifier(Kind::Const, self),
-            dw::DW_TAG_volatile_type => qualifier(Kind::Volatile, self),
-            dw::DW_TAG_restrict_type => qualifier(Kind::Restrict, self),
+            What::Const => qualifier(Kind::Const, self),
+            What::Volatile => qualifier(Kind::Volatile, self),
+            What::Restrict => qualifier(Kind::Restrict, self),
             // No BTF for it: who refers to it refers to void, and no reference is lost.
-            dw::DW_TAG_unspecified_type => {
+            What::UnspecifiedType => {
                 self.out.place(offset);
                 Open::Skip
             }
-            dw::DW_TAG_subprogram => {
-                let index = self.out.pending.function(offset, a);
+            What::Function => {
+                let index = self.out.pending.function(offset, a)?;
                 Open::Function { index, params: 0, annotation: a.annotation() }
             }
-            dw::DW_TAG_variable => {
+            What::Variable => {
                 let address = match a.location() {
                     Some(location) if top_level && !a.declaration() && !a.artificial() => {
                         attributes::address(unit, location)?
                     }
                     _ => None,
                 };
-                let index = self.out.pending.variable(offset, a, address);
+                let index = self.out.pending.variable(offset, a, address)?;
                 Open::Tagged(index.map_or(TagOn::Nobody, TagOn::Variable))
             }
-            dw::DW_TAG_namespace => Open::Scope { top_level: false },
+            What::Namespace => Open::Scope { top_level: false },
             // No BTF for it: who refers to it refers to what it qualifies.
-            dw::DW_TAG_atomic_type => {
+            What::Atomic => {
                 let at = self.out.place(offset);
                 self.out.atomic(at, a.ty());
                 Open::Skip
             }
-            dw::DW_TAG_reference_type
-            | dw::DW_TAG_rvalue_reference_type
-            | dw::DW_TAG_ptr_to_member_type
-            | dw::DW_TAG_string_type
-            | dw::DW_TAG_interface_type => {
-                return Ok(self.out.error(offset, format!("BTF has no kind for a {tag}"))?);
+            What::Foreign => {
+                let what = format!("BTF has no kind for a {}", a.tag());
+                return Ok(self.out.error(offset, what)?);
             }
-            dw::DW_TAG_imported_unit => {
+            What::ImportedUnit => {
                 let what = "units that import others (dwz) are not supported";
                 return Ok(self.out.error(offset, what)?);
             }
@@ -409,25 +561,40 @@ impl<'d> Walk<'_, 'd> {
         })
     }
 
-    fn head(&mut self, offset: u32, kind: Kind, a: &Attributes<'d>) -> Head {
-        Head {
+    fn head(&mut self, offset: u32, kind: Kind, a: &Attributes<'_, 'd>) -> Walked<Head> {
+        Ok(Head {
             at: self.out.place(offset),
             kind,
-            name: self.type_name(a),
+            name: self.type_name(a)?,
             size: a.byte_size().unwrap_or(0) as u32,
             ty: a.ty(),
             declaration: a.declaration(),
-        }
+        })
     }
 
     /// The name of a type; a nameless definition has that of the declaration it completes.
-    fn type_name(&self, a: &Attributes<'d>) -> Text {
+    fn type_name(&mut self, a: &Attributes<'_, 'd>) -> Walked<Text> {
+        if let Some(name) = a.name()? {
+            return Ok(name);
+        }
+        let Some(completed) = a.specification() else { return Ok(Text::default()) };
+        self.out.odd();
         let declared = &self.out.pending.declared;
-        a.name().unwrap_or_else(|| {
-            a.specification()
-                .and_then(|s| declared.binary_search_by_key(&s, |d| d.0).ok())
-                .map_or(Text::default(), |i| declared[i].1)
-        })
+        let found = declared.binary_search_by_key(&completed, |d| d.0);
+        Ok(found.map_or(Text::default(), |i| declared[i].1))
+    }
+
+    /// Whether the type at an offset in the group is a number with a sign.
+    fn is_signed(&self, offset: u32) -> bool {
+        let place = self.group.start + offset as usize;
+        let Some(unit) = self.group.unit_of(place) else { return false };
+        let mut cursor = unit.entries_from(place);
+        let plan = cursor.uleb().and_then(|code| unit.abbreviations.get(code));
+        let Ok(plan) = plan else { return false };
+        let mut scratch = Spots::default();
+        let a = Attributes::of(unit, plan, &mut cursor, &mut scratch, self.group.start);
+        let signed = [dw::DW_ATE_signed, dw::DW_ATE_signed_char];
+        plan.what == What::BaseType && a.is_ok_and(|a| signed.contains(&DwAte(a.encoding() as u8)))
     }
 
     /// A DIE is complete: it becomes a type, if it is one.
@@ -443,7 +610,8 @@ impl<'d> Walk<'_, 'd> {
                 self.take_tags(tags);
             }
             Open::Enum { head, values } => {
-                self.out.enumeration(&head, &self.values[values..])?;
+                let signed = head.size > 4 && head.ty != 0 && self.is_signed(head.ty);
+                self.out.enumeration(&head, &self.values[values..], signed)?;
                 self.values.truncate(values);
             }
             Open::Array { at, ty, nelems, .. } => self.out.array(at, ty, nelems),
@@ -471,10 +639,16 @@ impl<'d> Walk<'_, 'd> {
         Ok(())
     }
 
+    /// What clang's annotation says.
+    fn annotation_of(&mut self, on: TagOn, a: &Attributes<'_, 'd>) -> Walked<Open> {
+        let (name, text) = (a.text()?, a.const_text()?.unwrap_or_default());
+        self.annotation(on, name, text);
+        Ok(Open::Skip)
+    }
+
     /// A `btf_decl_tag`.
-    fn annotation(&mut self, on: TagOn, a: &Attributes<'d>) -> Open {
-        if self.out.features.decl_tag && self.out.texts.get(a.text().0) == b"btf_decl_tag" {
-            let text = a.const_text().unwrap_or_default();
+    fn annotation(&mut self, on: TagOn, name: Text, text: Text) {
+        if self.out.features.decl_tag && self.out.texts.get(name.0) == b"btf_decl_tag" {
             let pending = &mut self.out.pending;
             match on {
                 TagOn::Composite(component) => self.composite_tags.push((text, component)),
@@ -485,7 +659,6 @@ impl<'d> Walk<'_, 'd> {
                 TagOn::Nobody => {}
             }
         }
-        Open::Skip
     }
 
     /// The `btf_decl_tag`s of a chain, in its order.
@@ -493,7 +666,7 @@ impl<'d> Walk<'_, 'd> {
     fn annotations(&mut self, on: TagOn, first: u32) -> Walked<()> {
         if first != 0 {
             for a in annotations::chain(self.group, first)? {
-                self.annotation(on, &a);
+                self.annotation(on, a.name, a.text);
             }
         }
         Ok(())
@@ -506,10 +679,10 @@ impl<'d> Walk<'_, 'd> {
         }
         let begin = self.type_tags.len();
         for a in annotations::chain(self.group, first)? {
-            if self.out.texts.get(a.text().0) != b"btf_type_tag" {
+            if self.out.texts.get(a.name.0) != b"btf_type_tag" {
                 break;
             }
-            let tag = self.out.type_tag(a.const_text().unwrap_or_default());
+            let tag = self.out.type_tag(a.text);
             self.type_tags.push(tag);
         }
         self.type_tags[begin..].reverse();

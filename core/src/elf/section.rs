@@ -5,6 +5,8 @@ use crate::btf::Endian;
 use object::elf;
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 use object::{Endianness, ReadCache, ReadRef};
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -204,8 +206,9 @@ impl Image {
                     room = room.checked_sub(table.size).ok_or_else(|| {
                         section.malformed("its relocations are larger than the file")
                     })?;
-                    let entries = self.read(table)?;
-                    super::relocate::apply(self, section, table, &entries, symbols, &mut bytes)?;
+                    self.read_parts(table, |entries| {
+                        super::relocate::apply(self, section, table, entries, symbols, &mut bytes)
+                    })?;
                 }
             }
         }
@@ -222,7 +225,38 @@ impl Image {
         Symbols::read(self, table).map(Some)
     }
 
+    /// The same bytes as [`Image::read`], some at a time where they stand in the file as they are:
+    /// tables that are gone through once need no memory of their size, which would be fresh.
+    fn read_parts(
+        &self,
+        section: &Section,
+        mut take: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        // A whole number of entries of all sizes that relocations have.
+        const PART: u64 = 48 << 12;
+        if section.kind == elf::SHT_NOBITS || section.flags.0 & elf::SHF_COMPRESSED.0 != 0 {
+            return take(&self.read(section)?);
+        }
+        let mut part = Vec::new();
+        let mut done = 0;
+        while done < section.size {
+            let size = PART.min(section.size - done);
+            let at = section.offset.saturating_add(done);
+            self.read_into(&mut part, at, size, &section.name)?;
+            take(&part)?;
+            done += size;
+        }
+        Ok(())
+    }
+
     pub(super) fn read_range(&self, offset: u64, size: u64, what: &[u8]) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes, offset, size, what)?;
+        Ok(bytes)
+    }
+
+    /// Replaces what `bytes` holds by a range of the file.
+    fn read_into(&self, bytes: &mut Vec<u8>, offset: u64, size: u64, what: &[u8]) -> Result<()> {
         let truncated = || ElfError::Truncated {
             what: format!("section {}", String::from_utf8_lossy(what)),
             offset,
@@ -230,16 +264,22 @@ impl Image {
         if offset.checked_add(size).is_none_or(|end| end > self.len) {
             return Err(truncated());
         }
-        let mut bytes = vec![0; size as usize];
-        self.file.read_exact_at(&mut bytes, offset).map_err(|source| {
-            // A linker may cut the file short between our stat and this read.
-            if source.kind() == std::io::ErrorKind::UnexpectedEof {
-                truncated()
-            } else {
-                ElfError::Io { what: "cannot read".into(), source }
+        bytes.clear();
+        bytes.reserve_exact(size as usize);
+        while (bytes.len() as u64) < size {
+            let at = offset + bytes.len() as u64;
+            // Memory that is about to be filled need not be zeroed.
+            match rustix::io::pread(&self.file, spare_capacity(bytes), at) {
+                // A linker may cut the file short between our stat and this read.
+                Ok(0) => return Err(truncated()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => {
+                    return Err(ElfError::Io { what: "cannot read".into(), source: e.into() });
+                }
             }
-        })?;
-        Ok(bytes)
+        }
+        bytes.truncate(size as usize);
+        Ok(())
     }
 
     fn inflate(&self, section: &Section, raw: &[u8]) -> Result<Vec<u8>> {

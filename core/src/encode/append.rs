@@ -1,19 +1,19 @@
 //! CUs one after the other: their names become string offsets, their ids file-wide.
 
 use super::functions::Skipped;
+use super::kept::Kept;
 use super::notes::Notes;
 use super::variables::{Placed, Rules, Sections};
 use super::{EncodeError, Features, FunctionTable, functions};
 use crate::btf::kind::Kind;
 use crate::btf::strings::Interner;
-use crate::btf::types::{Types, info, map_ids, map_names};
+use crate::btf::types::{info, map_ids, map_names};
 use crate::btf::{Btf, Endian};
 use crate::dedup::Base;
 use crate::dwarf::{Cu, Function, Texts};
-use crate::identity::{Assigned, Identities, Key, Merge, NameHashes};
+use crate::identity::{Assigned, FILE_INT, Identities, Links, Merge, Sketch};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use std::sync::Mutex;
 
 /// Kinds whose types BTF does not take without a name.
 fn needs_name(info: u32) -> bool {
@@ -25,35 +25,8 @@ fn needs_name(info: u32) -> bool {
 
 /// One CU, and the identities of its types; none where all types go to the exact engine.
 pub(super) struct Read<'d> {
-    cu: Cu<'d>,
-    identities: Option<Identities>,
-}
-
-/// The hashes of names that CUs on their way share; each reader takes one set and gives it back.
-#[derive(Default)]
-pub(super) struct NameSets(Mutex<Vec<NameHashes>>);
-
-impl NameSets {
-    /// Works out the identities of a CU's types.
-    pub fn identify<'d>(&self, cu: Cu<'d>) -> Read<'d> {
-        let key = Key::of_process();
-        let free = self.0.lock().ok().and_then(|mut sets| sets.pop());
-        let mut names = free.unwrap_or_else(|| NameHashes::new(cu.texts.shared()));
-        let identities = Identities::of(&cu.types, key, |name| {
-            names.get(name, || key.text(cu.texts.tail(name)))
-        });
-        if let Ok(mut sets) = self.0.lock() {
-            sets.push(names);
-        }
-        Read { cu, identities: Some(identities) }
-    }
-}
-
-impl<'d> Read<'d> {
-    /// A CU without identities.
-    pub fn plain(cu: Cu<'d>) -> Read<'d> {
-        Read { cu, identities: None }
-    }
+    pub cu: Cu<'d>,
+    pub identified: Option<(Sketch, Identities)>,
 }
 
 /// The string offsets of names, by their number.
@@ -72,17 +45,25 @@ impl Offsets {
 /// The types of a file, growing CU by CU.
 pub(super) struct File<'base, 'd> {
     btf: Btf,
-    base: Option<&'base Types>,
+    base: Option<&'base Base>,
     strings: Interner<'base>,
     names: Offsets,
     merge: Option<Merge<'base>>,
-    /// CUs and the classes of their types.
-    units: Vec<(Cu<'d>, Vec<u32>)>,
+    /// CUs, and the classes and links of their types.
+    units: Vec<(Cu<'d>, Vec<u32>, Links)>,
     /// The type that indexes all arrays: the first `int` of the file.
     int: Option<u32>,
     functions: Vec<Function>,
     sections: Sections,
     notes: Notes,
+}
+
+/// A file whose types are complete, but not deduplicated.
+pub(super) struct Finished {
+    pub btf: Btf,
+    pub warnings: Vec<String>,
+    pub skipped: Vec<Skipped>,
+    pub kept: Option<Kept>,
 }
 
 impl<'base, 'd> File<'base, 'd> {
@@ -94,7 +75,7 @@ impl<'base, 'd> File<'base, 'd> {
     ) -> File<'base, 'd> {
         File {
             btf: Btf::empty(endian, base.map(Base::btf)),
-            base: base.map(|base| &base.btf().types),
+            base,
             strings: base.map_or_else(|| Interner::new(None), Base::interner),
             names: Offsets::default(),
             merge,
@@ -108,20 +89,16 @@ impl<'base, 'd> File<'base, 'd> {
 
     /// Takes the next CU in; where all types go to the exact engine it is appended at once.
     pub fn add(&mut self, read: Read<'d>, vars: &Rules<'_>) -> Result<(), EncodeError> {
-        let Read { cu, identities } = read;
-        if self.merge.is_none() {
-            return self.append(cu, 0, &[], vars);
+        let Read { cu, identified } = read;
+        let (Some(merge), Some((sketch, identities))) = (&mut self.merge, identified) else {
+            return self.append(cu, 0, &[], &Links::default(), vars);
+        };
+        if cu.int != 0 && self.int.is_none() {
+            self.int = Some(cu.int);
+            merge.indexes_arrays(identities.own[cu.int as usize - 1]);
         }
-        let mut classes = Vec::new();
-        if let (Some(merge), Some(identities)) = (&mut self.merge, identities) {
-            if cu.int != 0 && self.int.is_none() {
-                self.int = Some(cu.int);
-                merge.indexes_arrays(identities.own[cu.int as usize - 1]);
-            }
-            let key = Key::of_process();
-            classes = merge.add(&cu.types, &identities, |name| key.text(cu.texts.tail(name)));
-        }
-        self.units.push((cu, classes));
+        let classes = merge.add(&sketch, &identities);
+        self.units.push((cu, classes, sketch.into_links()));
         Ok(())
     }
 
@@ -130,10 +107,10 @@ impl<'base, 'd> File<'base, 'd> {
         self.int = None;
         let units = std::mem::take(&mut self.units);
         if let Some(merge) = &mut self.merge {
-            merge.settle(|unit| (&units[unit].0.types, &units[unit].1));
+            merge.settle();
         }
-        for (number, (cu, classes)) in units.into_iter().enumerate() {
-            self.append(cu, number as u32, &classes, vars)?;
+        for (number, (cu, classes, links)) in units.into_iter().enumerate() {
+            self.append(cu, number as u32, &classes, &links, vars)?;
         }
         Ok(())
     }
@@ -144,11 +121,12 @@ impl<'base, 'd> File<'base, 'd> {
         mut cu: Cu<'_>,
         unit: u32,
         classes: &[u32],
+        links: &Links,
         vars: &Rules<'_>,
     ) -> Result<(), EncodeError> {
         let first = self.btf.next_id();
         let Assigned { ids, kept } = match &mut self.merge {
-            Some(merge) => merge.assign(unit, &cu.types, classes, first),
+            Some(merge) => merge.assign(unit, cu.types.len(), classes, first),
             None => Assigned::all(cu.types.len(), first),
         };
         let next = first + kept.len() as u32;
@@ -165,17 +143,16 @@ impl<'base, 'd> File<'base, 'd> {
             index_type = Some(known);
         }
         let index_type = index_type.unwrap_or(next);
+        let mut words = Vec::new();
         for &index in &kept {
-            let words = cu.types.get_mut(index as usize);
+            cu.types.write(index as usize, links, &mut words)?;
+            let words = &mut words[..];
             map_names(words, |name| self.names.offset(&mut self.strings, cu.texts, name));
             if words[0] == 0 && needs_name(words[1]) {
                 let what = "a base type, typedef, tag or forward declaration has an empty name";
                 return Err(EncodeError::Content(format!("{what}, which BTF demands")));
             }
-            map_ids(
-                words,
-                |local| if local == crate::dwarf::FILE_INT { index_type } else { id(local) },
-            );
+            map_ids(words, |local| if local == FILE_INT { index_type } else { id(local) });
             self.btf.types.push(words);
         }
         if self.strings.is_full() {
@@ -226,24 +203,34 @@ impl<'base, 'd> File<'base, 'd> {
         self.btf.types.push(&[value, info(Kind::DeclTag, 0, false), target, component as u32]);
     }
 
+    /// From now on, remembers what [`Kept`] needs.
+    pub fn keep(&mut self) {
+        self.strings.remember();
+    }
+
     /// Emits functions and sections; the types are complete then, but not deduplicated.
     pub fn finish(
         mut self,
         known: &FunctionTable<'_>,
         vars: &Rules<'_>,
         features: &Features,
-    ) -> Result<(Btf, Vec<String>, Vec<Skipped>), EncodeError> {
+    ) -> Result<Finished, EncodeError> {
+        let of_units = self.btf.types.len() as u32;
         let types = &mut self.btf.types;
         let strings = &mut self.strings;
         let intern = |s: &[u8]| strings.intern(s);
-        let skipped = functions::emit(self.functions, known, features, types, self.base, intern)
+        let below = self.base.map(|base| &base.btf().types);
+        let skipped = functions::emit(self.functions, known, features, types, below, intern)
             .map_err(EncodeError::Content)?;
         vars.emit(self.sections, types, |s| strings.intern(s));
         if strings.is_full() {
             return Err(no_room());
         }
+        let met = self.strings.take_met();
         self.btf.strings = self.strings.into_bytes();
-        Ok((self.btf, self.notes.into_lines(), skipped))
+        let used = self.merge.and_then(|merge| merge.used());
+        let kept = (|| Kept::of(&self.btf, of_units, self.base?, used?, &met?))();
+        Ok(Finished { btf: self.btf, warnings: self.notes.into_lines(), skipped, kept })
     }
 }
 

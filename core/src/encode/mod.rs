@@ -9,6 +9,7 @@ mod append;
 mod functions;
 mod hint;
 mod ids;
+mod kept;
 mod notes;
 mod variables;
 
@@ -16,6 +17,7 @@ pub use crate::features::Features;
 pub use crate::target::Target;
 pub use functions::{Doubt, FunctionTable, Skipped};
 pub use ids::{Ids, IdsWish, resolve_ids};
+pub use kept::Kept;
 
 use crate::btf::Btf;
 use crate::btf::distill::{DistillError, distill};
@@ -23,7 +25,8 @@ use crate::dedup::{self, Base, DedupError};
 use crate::dwarf::{self, Debug, DwarfError};
 use crate::elf::btf_ids::IdsError;
 use crate::elf::{ElfError, Image};
-use crate::identity::Merge;
+use crate::identity::{Identities, Key, Merge};
+use append::{Finished, Read};
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -101,6 +104,8 @@ pub struct Encoded {
     pub skipped: Vec<Skipped>,
     /// The words of `.BTF_ids`, where the file has some and they were asked for.
     pub ids: Option<Ids>,
+    /// What a change of the base needs, where that was asked for and can be told.
+    pub kept: Option<Kept>,
     /// Where the time went.
     pub stages: Stages,
     layout: bool,
@@ -121,7 +126,18 @@ pub fn encode(
     threads: usize,
     wish: &IdsWish,
 ) -> Result<Encoded, EncodeError> {
-    run(image, base, features, threads, wish, false)
+    run(image, base, features, threads, wish, Way::Usual)
+}
+
+/// The same, and what a change of the base needs.
+pub fn encode_and_keep(
+    image: &Image,
+    base: &Base,
+    features: &Features,
+    threads: usize,
+    wish: &IdsWish,
+) -> Result<Encoded, EncodeError> {
+    run(image, Some(base), features, threads, wish, Way::Keeping)
 }
 
 /// The same, where no type is told by its identity: the exact engine sees them all. The result is
@@ -133,7 +149,15 @@ pub fn encode_exactly(
     threads: usize,
     wish: &IdsWish,
 ) -> Result<Encoded, EncodeError> {
-    run(image, base, features, threads, wish, true)
+    run(image, base, features, threads, wish, Way::Exactly)
+}
+
+/// How an encode goes about it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Usual,
+    Keeping,
+    Exactly,
 }
 
 fn run(
@@ -142,7 +166,7 @@ fn run(
     features: &Features,
     threads: usize,
     wish: &IdsWish,
-    exactly: bool,
+    way: Way,
 ) -> Result<Encoded, EncodeError> {
     if let Some(base) = base
         && base.btf().endian != image.endian
@@ -172,13 +196,16 @@ fn run(
     let groups = debug.groups(&features.lang_exclude)?;
     let size = groups.iter().map(|group| group.size()).sum();
     let merge = match base {
-        _ if exactly => None,
-        // All its CUs would have to wait for the last; of a vmlinux that took more memory and time.
-        None => None,
+        _ if way == Way::Exactly => None,
+        Some(base) if way == Way::Keeping => Some(Merge::new(Some(base.known()))),
+        None => Some(Merge::new(None)),
         Some(base) => base.known_for(size).map(|known| Merge::new(Some(known))),
     };
-    let (fast, names) = (merge.is_some(), append::NameSets::default());
+    let key = merge.is_some().then(Key::of_process);
     let mut file = append::File::new(base, image.endian, merge);
+    if way == Way::Keeping && !features.distilled_base {
+        file.keep();
+    }
     let pool = match threads {
         0 | 1 => None,
         n => Some(rayon::ThreadPoolBuilder::new().num_threads(n).build()?),
@@ -194,9 +221,14 @@ fn run(
         let (batch, after) = rest.split_at(full.unwrap_or(rest.len()).max(1));
         rest = after;
         let find = |name: &[u8]| known.find(name);
-        let read = |group| {
-            let cu = dwarf::read(group, &find, target, features)?;
-            Ok::<_, DwarfError>(if fast { names.identify(cu) } else { append::Read::plain(cu) })
+        let read = |group| -> Result<_, DwarfError> {
+            let Some(key) = key else {
+                let cu = dwarf::read(group, &find, target, features)?;
+                return Ok(Read { cu, identified: None });
+            };
+            let (cu, sketch) = dwarf::sketch(group, &find, target, features, key)?;
+            let identities = Identities::of(&sketch, key);
+            Ok(Read { cu, identified: Some((sketch, identities)) })
         };
         let cus = match &pool {
             None => batch.iter().map(read).collect::<Result<Vec<_>, _>>()?,
@@ -209,7 +241,7 @@ fn run(
         lap(&mut stages.append);
     }
     file.append_all(&vars)?;
-    let (mut btf, mut warnings, skipped) = file.finish(&known, &vars, features)?;
+    let Finished { mut btf, mut warnings, skipped, kept } = file.finish(&known, &vars, features)?;
     if groups.is_empty() {
         warnings.push("nothing to encode: all of its CUs are in languages left out".into());
     }
@@ -234,5 +266,5 @@ fn run(
     };
     lap(&mut stages.ids);
     let layout = features.layout && base.is_none();
-    Ok(Encoded { btf, base: distilled, warnings, skipped, ids, stages, layout })
+    Ok(Encoded { btf, base: distilled, warnings, skipped, ids, kept, stages, layout })
 }

@@ -4,7 +4,8 @@
 //! kernel, and 3 MB.
 
 use super::hash::{Identity, Key};
-use super::types::{Identities, is_forward, tag_kind};
+use super::sketch::Sketch;
+use super::types::{Identities, Loose, Seen};
 use crate::btf::strings::{self, StringIndex};
 use crate::btf::{Btf, Kind};
 use foldhash::fast::FixedState;
@@ -36,40 +37,20 @@ pub(super) enum Found {
 /// The types of a base by identity.
 #[derive(Debug)]
 pub struct Known {
-    own: Vec<Identity>,
-    table: HashTable<u32>,
+    table: HashTable<(Identity, u32)>,
     several: HashSet<Identity, FixedState>,
     pub(super) tags: Map<BaseTag>,
     /// Structs, unions and typedefs with arrays in them by their identity without the arrays'
     /// elements; NONE where several types share it.
-    pub(super) loose: Map<Identity>,
+    loose: Map<Identity>,
+    /// Those of them that share it.
+    twins: HashSet<Identity, FixedState>,
+    /// What types that refer to one see, by id.
+    seen: Vec<Seen>,
+    /// The same without the elements of arrays, where that differs.
+    seen_loosely: HashMap<u32, Identity, FixedState>,
     /// Some type leads back to itself in an unusual way.
     pub(super) unusable: bool,
-}
-
-/// The hashes of names by a number, each computed once where the number is not too large.
-#[derive(Debug)]
-pub struct NameHashes {
-    slots: Vec<u32>,
-    hashes: Vec<Identity>,
-}
-
-impl NameHashes {
-    /// Remembers those with numbers below `len`.
-    pub fn new(len: usize) -> NameHashes {
-        NameHashes { slots: vec![0; len], hashes: vec![Identity::NONE] }
-    }
-
-    /// The hash of the name with this number.
-    #[inline]
-    pub fn get(&mut self, name: u32, hash: impl FnOnce() -> Identity) -> Identity {
-        let Some(slot) = self.slots.get_mut(name as usize) else { return hash() };
-        if *slot == 0 {
-            *slot = self.hashes.len() as u32;
-            self.hashes.push(hash());
-        }
-        self.hashes[*slot as usize]
-    }
 }
 
 impl Known {
@@ -78,81 +59,153 @@ impl Known {
     /// A name that does not stand where the index has it equals no name of a module.
     pub fn of(btf: &Btf, index: &StringIndex) -> Known {
         let key = Key::of_process();
-        let mut names = NameHashes::new(btf.strings.len());
-        let mut name = |offset: u32| {
-            names.get(offset, || {
-                let text = strings::at(&btf.strings, offset);
-                match index.find(&btf.strings, text) {
-                    Some(at) if at == offset => key.text(text),
-                    _ => key.odd_text(offset),
-                }
-            })
-        };
-        let all = Identities::of(&btf.types, key, &mut name);
-        let loose_all = all.without_elements(&btf.types, key, &mut name);
+        let names = Names::of(btf, index, key);
+        let sketch = Sketch::of(&btf.types, key, |offset| names.get(offset));
+        let all = Identities::of(&sketch, key);
+        let mut loose_all = Loose::new(&sketch, &all, key, &[]);
 
         let mut this = Known {
-            own: Vec::new(),
             table: HashTable::with_capacity(btf.types.len()),
             several: HashSet::default(),
             tags: Map::default(),
             loose: Map::default(),
+            twins: HashSet::default(),
+            seen: Vec::new(),
+            seen_loosely: HashMap::default(),
             unusable: false,
         };
-        for (index, ty) in btf.types.iter().enumerate() {
+        for index in 0..sketch.len() {
             let own = all.own[index];
-            let Some(kind) = ty.kind() else { continue };
+            let Some(kind) = sketch.kind(index) else { continue };
             if own == Identity::NONE {
                 // Functions and variables have none; what leads back to itself has none either.
                 this.unusable |=
                     !matches!(kind, Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag);
                 continue;
             }
-            let same = |&other: &u32| all.own[other as usize] == own;
-            let rehash = |&other: &u32| all.own[other as usize].spread();
-            match this.table.entry(own.spread(), same, rehash) {
+            let id = index as u32 + 1;
+            let same = |&(other, _): &(Identity, u32)| other == own;
+            match this.table.entry(own.spread(), same, |&(other, _)| other.spread()) {
                 hashbrown::hash_table::Entry::Occupied(_) => {
                     this.several.insert(own);
                 }
                 hashbrown::hash_table::Entry::Vacant(entry) => {
-                    entry.insert(index as u32);
+                    entry.insert((own, id));
                 }
             }
-            this.unusable |= is_forward(ty) && ty.name() == 0;
-            if tag_kind(ty).is_some() {
-                let tag = this.tags.entry(all.seen[index]).or_default();
+            let forward = sketch.is_forward(index);
+            this.unusable |= forward && sketch.name(index) == 0;
+            if sketch.tag_kind(index).is_some() {
+                let tag = this.tags.entry(all.seen(index)).or_default();
                 tag.ambiguous |= tag.definition != Identity::NONE || tag.forward;
-                if is_forward(ty) {
+                if forward {
                     tag.forward = true;
                 } else {
                     tag.definition = own;
                 }
             }
+            if all.has_array(index) && sketch.tag_kind(index).is_none() {
+                this.seen_loosely.insert(id, loose_all.get(index));
+            }
             if all.has_array(index) && (kind.is_composite() || kind == Kind::Typedef) {
-                this.loose
-                    .entry(loose_all.own[index])
-                    .and_modify(|other| {
-                        if *other != own {
-                            *other = Identity::NONE;
-                        }
-                    })
-                    .or_insert(own);
+                let other = this.loose.entry(loose_all.get(index)).or_insert(own);
+                if *other != own {
+                    this.twins.extend([own, std::mem::take(other)]);
+                }
             }
         }
-        this.own = all.own;
+        this.seen = all.into_seen();
         this
+    }
+
+    /// The types that have an identity of their own, and their ids.
+    pub(super) fn unique(&self) -> impl Iterator<Item = (Identity, u32)> + '_ {
+        self.table.iter().copied().filter(|(identity, _)| !self.several.contains(identity))
+    }
+
+    /// How many ids there are, void included.
+    pub(super) fn ids(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// What types that refer to the type `id` see, and what they see loosely where that differs.
+    pub(super) fn seen(&self, id: u32) -> (Seen, Identity) {
+        (self.seen[id as usize], self.seen_loosely.get(&id).copied().unwrap_or_default())
     }
 
     /// Where the base has a type of this identity.
     #[inline]
     pub(super) fn find(&self, identity: Identity) -> Found {
-        let same = |&index: &u32| self.own[index as usize] == identity;
+        let same = |&(other, _): &(Identity, u32)| other == identity;
         match self.table.find(identity.spread(), same) {
             None => Found::Nowhere,
             Some(_) if !self.several.is_empty() && self.several.contains(&identity) => {
                 Found::Several
             }
-            Some(&index) => Found::At(index + 1),
+            Some(&(_, id)) => Found::At(id),
+        }
+    }
+
+    /// Whether types of the base differ from the one of these identities at most in elements of
+    /// arrays.
+    pub(super) fn has_twin(&self, loose: Identity, own: Identity) -> bool {
+        self.loose.get(&loose).is_some_and(|&other| other != own)
+    }
+
+    /// The same of a type that the base has.
+    pub(super) fn is_twin(&self, own: Identity) -> bool {
+        !self.twins.is_empty() && self.twins.contains(&own)
+    }
+}
+
+/// The hashes of the names of a base, by where they begin.
+struct Names<'k> {
+    key: &'k Key,
+    /// A bit where a string begins, and how many begin before each word of these.
+    bits: Vec<u64>,
+    ranks: Vec<u32>,
+    hashes: Vec<Identity>,
+}
+
+impl<'k> Names<'k> {
+    fn of(btf: &Btf, index: &StringIndex, key: &'k Key) -> Names<'k> {
+        let section = &btf.strings[..];
+        let (mut bits, mut starts) = (vec![0u64; section.len() / 64 + 1], Vec::new());
+        let mut offset = 0;
+        while offset < section.len() {
+            bits[offset / 64] |= 1 << (offset % 64);
+            starts.push(offset as u32);
+            offset += strings::at(section, offset as u32).len() + 1;
+        }
+        let all_differ = index.len() == starts.len();
+        let hash = |&at: &u32| {
+            let is_first =
+                || index.find(section, strings::at(section, at)).is_some_and(|first| first == at);
+            if all_differ || is_first() {
+                key.text(&section[at as usize..])
+            } else {
+                key.odd_text(at)
+            }
+        };
+        let hashes = starts.iter().map(hash).collect();
+        let mut rank = 0;
+        let ranks = bits.iter().map(|word| {
+            let before = rank;
+            rank += word.count_ones();
+            before
+        });
+        Names { key, ranks: ranks.collect(), bits, hashes }
+    }
+
+    fn get(&self, offset: u32) -> Identity {
+        let (word, bit) = (offset as usize / 64, 1u64 << (offset % 64));
+        match self.bits.get(word) {
+            Some(bits) if bits & bit != 0 => {
+                let rank = self.ranks[word] + (bits & (bit - 1)).count_ones();
+                self.hashes[rank as usize]
+            }
+            // It begins within another.
+            _ => self.key.odd_text(offset),
         }
     }
 }

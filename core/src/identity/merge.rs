@@ -1,23 +1,27 @@
 //! Which types of a row of units the exact engine has to see.
+//!
+//! A unit's sketch is looked at once, when the unit is taken in; what remains of it is the class of
+//! each type, and of each class what it refers to.
 
 use super::hash::{Identity, Key};
 use super::known::{Found, Known, Map};
-use super::types::{Identities, TagKind, is_forward, standard_int, tag, tag_kind};
-use crate::btf::{Kind, Types};
-use crate::dwarf::FILE_INT;
+use super::sketch::{FILE_INT, Sketch, TagKind};
+use super::types::{Identities, Loose, one_array_a_length, standard_int, tag};
+use crate::btf::Kind;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 const NONE: u32 = u32::MAX;
 
 /// All types of one identity.
 #[derive(Debug)]
 struct Class {
-    identity: Identity,
     /// The type of the base, 0 for none.
     base: u32,
-    /// Where it was met first: unit, and position in it.
+    /// The unit where it was met first.
     unit: u32,
-    index: u32,
+    /// Where the classes that it refers to begin.
+    links: u32,
     /// The struct, union or forward declaration that it is.
     tag: u32,
     /// Its types are not to be told by identity alone.
@@ -61,12 +65,16 @@ impl Assigned {
 pub struct Merge<'base> {
     known: Option<&'base Known>,
     key: &'static Key,
-    table: HashTable<u32>,
+    /// Identities and their classes.
+    table: HashTable<(Identity, u32)>,
     classes: Vec<Class>,
+    /// What they refer to, class after class.
+    links: Vec<u32>,
     tags: Vec<Tag>,
     by_name: Map<u32>,
-    /// Structs, unions and typedefs with arrays in them, by identity without their elements.
-    loose: Map<Identity>,
+    /// The first class of structs, unions and typedefs with arrays in them, by identity without
+    /// their elements.
+    loose: Map<u32>,
     /// Nothing is told by identity.
     exact: bool,
     units: u32,
@@ -80,6 +88,7 @@ impl<'base> Merge<'base> {
             key: Key::of_process(),
             table: HashTable::new(),
             classes: Vec::new(),
+            links: Vec::new(),
             tags: Vec::new(),
             by_name: Map::default(),
             loose: Map::default(),
@@ -99,12 +108,7 @@ impl<'base> Merge<'base> {
     }
 
     /// Takes the next unit in; returns the class of each type.
-    pub fn add(
-        &mut self,
-        types: &Types,
-        identities: &Identities,
-        mut name: impl FnMut(u32) -> Identity,
-    ) -> Vec<u32> {
+    pub fn add(&mut self, sketch: &Sketch, identities: &Identities) -> Vec<u32> {
         let unit = self.units;
         self.units += 1;
         if identities.unusual {
@@ -113,35 +117,26 @@ impl<'base> Merge<'base> {
         if self.exact {
             return Vec::new();
         }
-        let mut list = Vec::with_capacity(types.len());
-        let mut loose: Option<Identities> = None;
-        for index in 0..types.len() {
-            let identity = identities.own[index];
+        let mut list = Vec::with_capacity(sketch.len());
+        let mut loose = Loose::new(sketch, identities, self.key, &[]);
+        // Positions of those whose class is new.
+        let mut new = Vec::new();
+        for (index, &identity) in identities.own.iter().enumerate() {
             if identity == Identity::NONE {
                 list.push(NONE);
                 continue;
             }
-            let classes = &self.classes;
-            let found =
-                self.table.find(identity.spread(), |&c| classes[c as usize].identity == identity);
-            let class = match found {
-                Some(&class) => class,
-                None => {
-                    let class = self.new_class(types, identities, unit, index, &mut name);
-                    let ty = types.get(index);
-                    let kind = ty.kind().unwrap_or(Kind::Void);
-                    if identities.has_array(index) && (kind.is_composite() || kind == Kind::Typedef)
-                    {
-                        let loose = loose.get_or_insert_with(|| {
-                            identities.without_elements(types, self.key, &mut name)
-                        });
-                        if self.has_twin(loose.own[index], identity)
-                            && !identities.one_array_a_length(types, index)
-                        {
-                            self.give_up();
-                        }
-                    }
-                    class
+            let next = self.classes.len() as u32;
+            let same = |&(other, _): &(Identity, u32)| other == identity;
+            let entry = self.table.entry(identity.spread(), same, |&(other, _)| other.spread());
+            let class = match entry {
+                Entry::Occupied(entry) => entry.get().1,
+                Entry::Vacant(entry) => {
+                    entry.insert((identity, next));
+                    new.push(index as u32);
+                    self.new_class(sketch, identities, unit, index);
+                    self.look_for_twins(sketch, identities, index, &mut loose);
+                    next
                 }
             };
             let tag = self.classes[class as usize].tag;
@@ -151,38 +146,63 @@ impl<'base> Merge<'base> {
             }
             list.push(class);
         }
+        for index in new {
+            self.classes[list[index as usize] as usize].links = self.links.len() as u32;
+            let ids = sketch.links(index as usize).iter().filter(|&&id| id != 0 && id != FILE_INT);
+            self.links.extend(ids.map(|&id| list[id as usize - 1]));
+        }
         list
     }
 
-    /// Whether another type differs from this one at most in the elements of arrays.
-    fn has_twin(&mut self, loose: Identity, own: Identity) -> bool {
-        let below = self.known.and_then(|known| known.loose.get(&loose)).copied();
-        let here = *self.loose.entry(loose).or_insert(own);
-        below.is_some_and(|other| other != own) || here != own
+    /// Where the exact engine might mistake the new type at `index` for another, both are doubtful;
+    /// gives up where the other one is in the base.
+    fn look_for_twins(
+        &mut self,
+        sketch: &Sketch,
+        identities: &Identities,
+        index: usize,
+        loose: &mut Loose<'_>,
+    ) {
+        let kind = sketch.kind(index).unwrap_or(Kind::Void);
+        if !identities.has_array(index) || !kind.is_composite() && kind != Kind::Typedef {
+            return;
+        }
+        // A twin of what the base has is told when it is met itself.
+        let is_below = self.classes.last().is_some_and(|class| class.base != 0);
+        if is_below && !self.known.is_some_and(|known| known.is_twin(identities.own[index])) {
+            return;
+        }
+        let (own, loose) = (identities.own[index], loose.get(index));
+        let below = self.known.is_some_and(|known| known.has_twin(loose, own));
+        let class = self.classes.len() as u32 - 1;
+        let first = *self.loose.entry(loose).or_insert(class);
+        if !below && first == class || one_array_a_length(sketch, identities, index) {
+            return;
+        }
+        if below {
+            self.give_up();
+        }
+        for twin in [first, class] {
+            match self.classes[twin as usize].tag {
+                NONE => self.classes[twin as usize].doubtful = true,
+                tag => self.tags[tag as usize].doubtful = true,
+            }
+        }
     }
 
-    fn new_class(
-        &mut self,
-        types: &Types,
-        identities: &Identities,
-        unit: u32,
-        index: usize,
-        name: &mut impl FnMut(u32) -> Identity,
-    ) -> u32 {
+    fn new_class(&mut self, sketch: &Sketch, identities: &Identities, unit: u32, index: usize) {
         let class = self.classes.len() as u32;
         let identity = identities.own[index];
-        let ty = types.get(index);
         let found = self.known.map_or(Found::Nowhere, |known| known.find(identity));
         let mut doubtful = found == Found::Several;
-        let tag = match tag_kind(ty) {
+        let tag = match sketch.tag_kind(index) {
             None => NONE,
             Some(kind) => {
-                let seen = identities.seen[index];
+                let seen = identities.seen(index);
                 let tags = &mut self.tags;
                 let number = *self.by_name.entry(seen).or_insert_with(|| {
-                    let name = name(ty.name());
                     tags.push(Tag {
-                        name,
+                        name: sketch.tag_name(index),
                         kind,
                         definition: NONE,
                         forward: false,
@@ -194,7 +214,7 @@ impl<'base> Merge<'base> {
                 let tag = &mut self.tags[number as usize];
                 let below = self.known.and_then(|known| known.tags.get(&seen));
                 tag.doubtful |= below.is_some_and(|below| below.ambiguous);
-                if is_forward(ty) {
+                if sketch.is_forward(index) {
                     tag.forward = true;
                 } else {
                     // One definition in all units and the base, and none that the base only declares.
@@ -206,30 +226,16 @@ impl<'base> Merge<'base> {
                         });
                     tag.definition = class;
                 }
-                doubtful = false;
+                tag.doubtful |= std::mem::take(&mut doubtful);
                 number
             }
         };
-        if found == Found::Several && tag != NONE {
-            self.tags[tag as usize].doubtful = true;
-        }
-        self.classes.push(Class {
-            identity,
-            base: if let Found::At(id) = found { id } else { 0 },
-            unit,
-            index: index as u32,
-            tag,
-            doubtful,
-            placed: 0,
-        });
-        let classes = &self.classes;
-        self.table
-            .insert_unique(identity.spread(), class, |&c| classes[c as usize].identity.spread());
-        class
+        let base = if let Found::At(id) = found { id } else { 0 };
+        self.classes.push(Class { base, unit, links: 0, tag, doubtful, placed: 0 });
     }
 
-    /// All units are in: decides what is doubtful. `unit` gives the types of a unit and their classes.
-    pub fn settle<'u>(&mut self, unit: impl Fn(usize) -> (&'u Types, &'u [u32])) {
+    /// All units are in: decides what is doubtful.
+    pub fn settle(&mut self) {
         if self.exact {
             return;
         }
@@ -259,14 +265,11 @@ impl<'base> Merge<'base> {
                 if self.is_doubtful(class as u32) {
                     continue;
                 }
-                let Class { unit: home, index, tag, .. } = self.classes[class];
-                let (types, list) = unit(home as usize);
-                let mut doubtful = false;
-                types.get(index as usize).for_each_id(|id| {
-                    if id != 0 && id != FILE_INT {
-                        doubtful |= self.is_doubtful(list[id as usize - 1]);
-                    }
-                });
+                let Class { links, tag, .. } = self.classes[class];
+                let end =
+                    self.classes.get(class + 1).map_or(self.links.len(), |c| c.links as usize);
+                let refers_to = &self.links[links as usize..end];
+                let doubtful = refers_to.iter().any(|&class| self.is_doubtful(class));
                 if doubtful {
                     changed = true;
                     match tag {
@@ -290,17 +293,18 @@ impl<'base> Merge<'base> {
     }
 
     fn class_of(&self, identity: Identity) -> Option<u32> {
-        let same = |&c: &u32| self.classes[c as usize].identity == identity;
-        self.table.find(identity.spread(), same).copied()
+        let same = |&(other, _): &(Identity, u32)| other == identity;
+        self.table.find(identity.spread(), same).map(|&(_, class)| class)
     }
 
-    /// Says what becomes of the types of a unit, whose classes are `classes`; units come in order.
+    /// Says what becomes of the `count` types of a unit, whose classes are `classes`; units come in
+    /// order.
     ///
     /// `next` is the id of the first type that is kept.
-    pub fn assign(&mut self, unit: u32, types: &Types, classes: &[u32], next: u32) -> Assigned {
-        let mut assigned = Assigned { ids: Vec::with_capacity(types.len() + 1), kept: Vec::new() };
+    pub fn assign(&mut self, unit: u32, count: usize, classes: &[u32], next: u32) -> Assigned {
+        let mut assigned = Assigned { ids: Vec::with_capacity(count + 1), kept: Vec::new() };
         assigned.ids.push(0);
-        for index in 0..types.len() {
+        for index in 0..count {
             let class = classes.get(index).copied().unwrap_or(NONE);
             let known = match self.classes.get(class as usize) {
                 None => None,
@@ -321,6 +325,21 @@ impl<'base> Merge<'base> {
             }));
         }
         assigned
+    }
+
+    /// The types of the base that stand for types of the units, ascending; `None` where something
+    /// was doubtful, so that more than they decided.
+    pub fn used(&self) -> Option<Vec<u32>> {
+        let doubtful =
+            self.tags.iter().any(|t| t.doubtful) || self.classes.iter().any(|c| c.doubtful);
+        if self.exact || doubtful || self.known.is_none() {
+            return None;
+        }
+        let mut ids: Vec<u32> = self.classes.iter().map(|c| c.base).filter(|&id| id != 0).collect();
+        ids.extend(self.base_int());
+        ids.sort_unstable();
+        ids.dedup();
+        Some(ids)
     }
 
     /// Arrays are indexed by a type of this identity, that of the first `int` of all units.

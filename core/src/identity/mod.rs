@@ -1,8 +1,8 @@
 //! Identity: which types are told by what they are, so that the exact engine need not see them.
 //!
 //! Nine of ten types in a module's CUs are in the base, and most of the rest were in an earlier CU.
-//! [`Identities`] hashes the types of a unit by content, [`Known`] does so for a base, and
-//! [`Merge`] finds what is there already. The rest, a twentieth, goes to [`crate::dedup`], the
+//! A [`Sketch`] is what there is to know of a unit's types for that, [`Identities`] hashes them by
+//! content, [`Known`] does so for a base, and [`Merge`] finds what is there already. The rest, a twentieth, goes to [`crate::dedup`], the
 //! exact engine; the result is the same bytes as if that one had seen all.
 //!
 //! # Why the result is the same
@@ -25,7 +25,8 @@
 //! 2. *It finds T unequal to a candidate C of another class.* The walk meets the difference, unless
 //!    the fallback takes two different types for one, which it does only for arrays that differ in
 //!    their elements: then T and C differ at most in elements of arrays (they are *twins*), and
-//!    two different arrays of one length are reached from T. In that case all is left to the engine.
+//!    two different arrays of one length are reached from T. Then both are doubtful, or, where C is
+//!    in the base, all is left to the engine.
 //! 3. *So T stands for nothing new*: it becomes the base's type of class t, of which there is one,
 //!    else the first of its class. Forward declarations are bound to the one definition, by the
 //!    walk or by name. The rest of the engine's work depends on canonical types and their order
@@ -40,14 +41,18 @@
 //! and the engine sees everything. Only where the engine fails for the effort may the answers
 //! differ: less is left to be done.
 //!
-//! Cost: a hash of each member and a probe for each type, about a fifth of reading the DWARF.
+//! Cost: two hashes of each member and a probe for each type, less than reading the DWARF.
 
 mod hash;
 mod known;
 mod merge;
+mod rebase;
+mod sketch;
 mod types;
 
 pub use hash::{Identity, Key};
-pub use known::{Known, NameHashes};
+pub use known::Known;
 pub use merge::{Assigned, Merge};
+pub use rebase::{Rebase, new_ids};
+pub use sketch::{FILE_INT, Heading, Links, Sketch};
 pub use types::Identities;

@@ -1,9 +1,9 @@
 //! The identities of the types of one unit.
 
-use super::hash::{Identity, Key, LEVELS, Level};
+use super::hash::{Identity, Key, Level};
+use super::sketch::{FILE_INT, Sketch, TagKind};
+use crate::btf::Kind;
 use crate::btf::types::info;
-use crate::btf::{Kind, Type, Types};
-use crate::dwarf::FILE_INT;
 
 /// Nesting from which on a comparison of copies is not sure to see the end: see the fallback of
 /// the exact engine, which looks 16 aggregates deep.
@@ -20,6 +20,14 @@ struct Shape {
     array: bool,
 }
 
+/// What types that refer to a type see of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// NONE as long as it is not known.
+    identity: Identity,
+    shape: Shape,
+}
+
 /// The identities of a row of types that refer to each other by position.
 ///
 /// Two types with the same identity are equal in all that they contain, where a struct, union or
@@ -29,315 +37,288 @@ struct Shape {
 pub struct Identities {
     /// Of the type itself.
     pub own: Vec<Identity>,
-    /// What types that refer to it see.
-    pub(super) seen: Vec<Identity>,
-    /// How deep references go, aggregates without a name are nested, and whether there is an array.
-    shapes: Vec<Shape>,
+    /// What types that refer to it see, by id: void first, then these types, then those below them,
+    /// and the int that indexes arrays last, which [`FILE_INT`] is beyond.
+    seen: Vec<Seen>,
+    /// Whether it is an array or has one.
+    arrays: Vec<bool>,
     /// Some type leads back to itself without a struct, union or forward declaration with a name,
     /// or is nested too deep, or is an enum without name and values,
     /// or a name is given and empty.
     pub(super) unusual: bool,
 }
 
-/// What a name stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TagKind {
-    Struct = 1,
-    Union = 2,
-    Enum = 3,
-}
-
 /// What all references to a struct, union or enum of this name see, forward declarations included.
 pub(super) fn tag(key: &Key, kind: TagKind, name: Identity) -> Identity {
-    key.tags.element(Identity::START, name, kind as u32, Identity::NONE)
+    key.tags.element(Identity::START, name, kind as u32)
 }
 
 /// What references to nothing see.
 fn void(key: &Key) -> Identity {
-    key.tags.element(Identity::START, Identity::NONE, 0, Identity::NONE)
-}
-
-/// What a type counts as by its name alone, where it does.
-pub(super) fn tag_kind(ty: Type<'_>) -> Option<TagKind> {
-    match ty.kind() {
-        _ if ty.name() == 0 => None,
-        Some(Kind::Struct) => Some(TagKind::Struct),
-        Some(Kind::Union) => Some(TagKind::Union),
-        Some(Kind::Fwd) if ty.kflag() => Some(TagKind::Union),
-        Some(Kind::Fwd) => Some(TagKind::Struct),
-        Some(Kind::Enum | Kind::Enum64) => Some(TagKind::Enum),
-        _ => None,
-    }
-}
-
-/// Whether it only declares what another type defines.
-pub(super) fn is_forward(ty: Type<'_>) -> bool {
-    match ty.kind() {
-        Some(Kind::Fwd) => true,
-        Some(Kind::Enum | Kind::Enum64) => ty.vlen() == 0,
-        _ => false,
-    }
+    key.tags.element(Identity::START, Identity::NONE, 0)
 }
 
 /// The int that indexes arrays, before it is known which type that is in this file.
 pub(super) fn standard_int(key: &Key) -> Identity {
     const SIGNED_32: u32 = 1 << 24 | 32;
-    let level = &key.types[0];
-    let head = head(level, [1, info(Kind::Int, 0, false), 4], key.text(b"int"));
-    level.words(head, SIGNED_32, 0)
+    let mut int = crate::btf::Types::new();
+    int.push(&[1, info(Kind::Int, 0, false), 4, SIGNED_32]);
+    let sketch = Sketch::of(&int, key, |_| key.text(b"int"));
+    key.types[0].row(sketch.part(0))
 }
 
-fn head(level: &Level, words: [u32; 3], name: Identity) -> Identity {
-    let hash = level.words(Identity::START, words[1], words[2]);
-    level.element(hash, name, u32::from(words[0] != 0), Identity::NONE)
-}
-
-/// Whether the type has an identity: the others stand at the end of a file and are few.
-fn counts(kind: Kind) -> bool {
-    !matches!(kind, Kind::Void | Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag)
+/// Where the walk over references is.
+#[derive(Default)]
+struct Path {
+    /// Types under way, the innermost last.
+    open: Vec<u32>,
+    /// Which have been tried once.
+    tried: Vec<bool>,
 }
 
 impl Identities {
-    /// Of `types`, whose ids count from 1; `name` gives the hash of a name.
-    pub fn of(types: &Types, key: &Key, mut name: impl FnMut(u32) -> Identity) -> Identities {
+    /// Of the types of `sketch`. Cost: about 100 instructions a type and 30 a reference.
+    pub fn of(sketch: &Sketch, key: &Key) -> Identities {
+        Identities::over(sketch, key, &[])
+    }
+
+    /// The same of types that refer to others as well, whose ids follow theirs.
+    pub(super) fn over(sketch: &Sketch, key: &Key, lower: &[Seen]) -> Identities {
+        let len = sketch.len();
+        let mut seen = vec![Seen::default(); len + 1];
+        seen[0].identity = void(key);
+        seen.extend_from_slice(lower);
+        seen.push(Seen { identity: standard_int(key), shape: Shape::default() });
         let mut this = Identities {
-            own: vec![Identity::NONE; types.len()],
-            seen: vec![Identity::NONE; types.len()],
-            shapes: vec![Shape::default(); types.len()],
-            unusual: false,
+            own: vec![Identity::NONE; len],
+            seen,
+            arrays: vec![false; len],
+            unusual: sketch.empty_name,
         };
-        for (index, ty) in types.iter().enumerate() {
-            if let Some(kind) = tag_kind(ty) {
-                this.seen[index] = tag(key, kind, name(ty.name()));
+        for &(index, name) in sketch.tag_names() {
+            if let Some(kind) = sketch.tag_kind(index as usize) {
+                this.seen[index as usize + 1].identity = tag(key, kind, name);
             }
         }
-        this.fill(types, key, &mut name, false, |_| true);
+        let mut path = Path::default();
+        for index in 0..len {
+            if this.own[index].is_none()
+                && !this.settle(sketch, key, index)
+                && !this.follow(sketch, key, index, &mut path)
+            {
+                this.unusual = true;
+                break;
+            }
+        }
         this
     }
 
-    /// The same where arrays count by their length alone; only types that contain one differ.
-    ///
-    /// The exact engine's fallback compares no more of arrays.
-    pub fn without_elements(
-        &self,
-        types: &Types,
-        key: &Key,
-        mut name: impl FnMut(u32) -> Identity,
-    ) -> Identities {
-        let mut this = Identities {
-            own: self.own.clone(),
-            seen: self.seen.clone(),
-            shapes: self.shapes.clone(),
-            unusual: false,
-        };
-        for (index, ty) in types.iter().enumerate() {
-            if self.shapes[index].array && tag_kind(ty).is_none() {
-                this.seen[index] = Identity::NONE;
-            }
+    /// Works the identity of a type out, if all is known that it refers to; tells whether.
+    #[inline]
+    fn settle(&mut self, sketch: &Sketch, key: &Key, index: usize) -> bool {
+        let part = sketch.part(index);
+        if part.is_none() {
+            return true; // it has none
         }
-        this.fill(types, key, &mut name, true, |index| self.has_array(index));
-        this
+        let seen = &mut self.seen[..];
+        let links = sketch.links(index);
+        let mut shape = Shape::default();
+        for &id in links {
+            let seen = &seen[(id as usize).min(seen.len() - 1)];
+            if seen.identity.is_none() {
+                return false;
+            }
+            shape.level = shape.level.max(seen.shape.level + 1);
+            shape.depth = shape.depth.max(seen.shape.depth);
+            shape.array |= seen.shape.array;
+        }
+        match sketch.kind(index) {
+            Some(Kind::Struct | Kind::Union | Kind::FuncProto) => shape.depth += 1,
+            Some(Kind::Array) => shape.array = true,
+            _ => {}
+        }
+        if shape.depth > DEEP {
+            return false;
+        }
+        let Some(level) = key.types.get(usize::from(shape.level)) else { return false };
+        let mut hash = level.row(part);
+        for &id in links {
+            hash = level.link(hash, seen[(id as usize).min(seen.len() - 1)].identity);
+        }
+        self.own[index] = hash;
+        self.arrays[index] = shape.array;
+        if sketch.tag_kind(index).is_none() {
+            self.unusual |= sketch.is_forward(index);
+            seen[index + 1] = Seen { identity: hash, shape };
+        }
+        true
     }
 
-    /// Whether the type at `index` is an array or contains one.
-    pub(super) fn has_array(&self, index: usize) -> bool {
-        self.shapes[index].array
-    }
-
-    /// Whether no two different arrays of the same length can be reached from the type at `index`.
-    ///
-    /// Then the exact engine cannot mistake one for the other. Looks at a few types only.
-    pub(super) fn one_array_a_length(&self, types: &Types, index: usize) -> bool {
-        /// Types that are looked at.
-        const FEW: usize = 256;
-        let mut reached = vec![index as u32];
-        let mut arrays: Vec<(u32, Identity)> = Vec::new();
-        let mut at = 0;
-        while let Some(&next) = reached.get(at) {
-            at += 1;
-            let ty = types.get(next as usize);
-            match ty.kind() {
-                Some(Kind::Array) => {
-                    let (length, own) = (ty.payload()[2], self.own[next as usize]);
-                    if arrays.iter().any(|&(n, other)| n == length && other != own) {
+    /// The same where it has to be preceded by what it refers to; `false` where that leads back to
+    /// it, or too deep.
+    #[cold]
+    fn follow(&mut self, sketch: &Sketch, key: &Key, index: usize, path: &mut Path) -> bool {
+        path.tried.resize(sketch.len(), false);
+        path.open.push(index as u32);
+        while let Some(&next) = path.open.last() {
+            let next = next as usize;
+            if !self.own[next].is_none() || self.settle(sketch, key, next) {
+                path.open.pop();
+                continue;
+            }
+            // What it refers to comes first; what is under way already never will.
+            if std::mem::replace(&mut path.tried[next], true) {
+                return false;
+            }
+            for &id in sketch.links(next) {
+                if (1..=sketch.len() as u32).contains(&id)
+                    && self.seen[id as usize].identity.is_none()
+                {
+                    if path.tried[id as usize - 1] {
                         return false;
                     }
-                    arrays.push((length, own));
+                    path.open.push(id - 1);
                 }
-                Some(Kind::Fwd) => return false,
-                _ => {}
-            }
-            ty.for_each_id(|id| {
-                if id != 0 && id != FILE_INT && !reached.contains(&(id - 1)) {
-                    reached.push(id - 1);
-                }
-            });
-            if reached.len() > FEW {
-                return false;
             }
         }
         true
     }
 
-    fn fill(
-        &mut self,
-        types: &Types,
-        key: &Key,
-        name: &mut impl FnMut(u32) -> Identity,
-        loose: bool,
-        wanted: impl Fn(usize) -> bool,
-    ) {
-        let fixed = Fixed { void: void(key), int: standard_int(key), loose };
-        // Types under way, the innermost last, and which have been tried once.
-        let mut path: Vec<u32> = Vec::new();
-        let mut tried = vec![false; types.len()];
-        for first in 0..types.len() {
-            if !wanted(first) || !types.get(first).kind().is_some_and(counts) {
+    /// What types that refer to the one at `index` see.
+    #[inline]
+    pub(super) fn seen(&self, index: usize) -> Identity {
+        self.seen[index + 1].identity
+    }
+
+    /// The same of all types, by id, void first.
+    pub(super) fn into_seen(mut self) -> Vec<Seen> {
+        self.seen.pop();
+        self.seen
+    }
+
+    /// Whether the type at `index` is an array or contains one.
+    #[inline]
+    pub(super) fn has_array(&self, index: usize) -> bool {
+        self.arrays[index]
+    }
+}
+
+/// Identities where arrays count by their length alone; only types that contain one differ.
+///
+/// The exact engine's fallback compares no more of arrays. Worked out one by one, since they are
+/// asked for of new types only.
+pub(super) struct Loose<'a> {
+    sketch: &'a Sketch,
+    all: &'a Identities,
+    key: &'a Key,
+    /// Of the types below that differ, by their position; NONE of the others.
+    lower: &'a [Identity],
+    /// Those worked out, by position.
+    known: Vec<Identity>,
+}
+
+impl<'a> Loose<'a> {
+    pub fn new(
+        sketch: &'a Sketch,
+        all: &'a Identities,
+        key: &'a Key,
+        lower: &'a [Identity],
+    ) -> Loose<'a> {
+        Loose { sketch, all, key, lower, known: Vec::new() }
+    }
+
+    /// That of the type at `index`, which has an identity.
+    pub fn get(&mut self, index: usize) -> Identity {
+        if !self.all.has_array(index) {
+            return self.all.own[index];
+        }
+        self.known.resize(self.sketch.len(), Identity::NONE);
+        let mut path = vec![index as u32];
+        while let Some(&next) = path.last() {
+            let next = next as usize;
+            if self.known[next] != Identity::NONE {
+                path.pop();
                 continue;
             }
-            let mut next = Some(first);
-            while let Some(at) = next.take().or_else(|| path.last().map(|&at| at as usize)) {
-                let ty = types.get(at);
-                let is_tag = tag_kind(ty).is_some();
-                if !is_tag && self.seen[at] != Identity::NONE {
-                    path.pop();
-                    continue;
-                }
-                let Some(shape) = self.shape(ty) else {
-                    // What it refers to comes first; what is under way already never will.
-                    if std::mem::replace(&mut tried[at], true) {
-                        self.unusual = true;
-                        return;
-                    }
-                    if path.is_empty() {
-                        path.push(at as u32);
-                    }
-                    let mut cycle = false;
-                    ty.for_each_id(|id| {
-                        if id == 0 || id == FILE_INT || self.seen[id as usize - 1] != Identity::NONE
-                        {
-                            return;
-                        }
-                        cycle |= tried[id as usize - 1];
-                        path.push(id - 1);
-                    });
-                    if cycle {
-                        self.unusual = true;
-                        return;
-                    }
-                    continue;
-                };
-                if usize::from(shape.level) >= LEVELS || shape.depth > DEEP {
-                    self.unusual = true;
-                    return;
-                }
-                let hash = self.content(ty, &key.types[usize::from(shape.level)], name, fixed);
-                self.own[at] = hash;
-                self.shapes[at] = shape;
-                self.unusual |= !is_tag && is_forward(ty);
-                if !is_tag {
-                    self.seen[at] = hash;
-                }
+            let open = path.len();
+            if self.sketch.kind(next) != Some(Kind::Array) {
+                let links = self.sketch.links(next).iter().copied();
+                path.extend(links.filter(|&id| self.is_missing(id)).map(|id| id - 1));
+            }
+            if path.len() == open {
+                self.known[next] = self.hash(next);
                 path.pop();
             }
         }
+        self.known[index]
     }
 
-    /// The shape of a type; `None` where a type that it refers to has to come first.
-    #[inline]
-    fn shape(&self, ty: Type<'_>) -> Option<Shape> {
-        let mut shape = Shape::default();
-        let mut missing = false;
-        ty.for_each_id(|id| {
-            let mut part = Shape::default();
-            if id != 0 && id != FILE_INT {
-                let index = id as usize - 1;
-                let seen = self.seen[index];
-                missing |= seen == Identity::NONE;
-                if seen == self.own[index] {
-                    part = self.shapes[index];
-                }
-            }
-            shape.level = shape.level.max(part.level + 1);
-            shape.depth = shape.depth.max(part.depth);
-            shape.array |= part.array;
-        });
-        match ty.kind() {
-            Some(Kind::Struct | Kind::Union | Kind::FuncProto) => shape.depth += 1,
-            Some(Kind::Array) => shape.array = true,
-            _ => {}
-        }
-        (!missing).then_some(shape)
+    fn is_missing(&self, id: u32) -> bool {
+        self.is_own(id) && self.differs(id as usize - 1) && self.known[id as usize - 1].is_none()
     }
 
-    /// The hash of a type; what it refers to has one.
-    #[inline]
-    fn content(
-        &mut self,
-        ty: Type<'_>,
-        level: &Level,
-        name: &mut impl FnMut(u32) -> Identity,
-        fixed: Fixed,
-    ) -> Identity {
-        let Some(kind) = ty.kind().filter(|&kind| counts(kind)) else { return Identity::NONE };
-        let seen = |id: u32| match id {
-            0 => fixed.void,
-            FILE_INT => fixed.int,
-            id => self.seen[id as usize - 1],
-        };
-        let mut empty = false;
-        let mut name = |offset: u32| match offset {
-            0 => Identity::NONE,
-            offset => {
-                let hash = name(offset);
-                empty |= hash == Identity::START;
-                hash
-            }
-        };
-        let w = ty.0;
-        let size_or_type = if kind.shape().refers { 0 } else { w[2] };
-        let mut hash = head(level, [w[0], w[1], size_or_type], name(w[0]));
-        match kind {
-            Kind::Struct | Kind::Union => {
-                for m in ty.payload().chunks_exact(3) {
-                    hash = level.element(hash, name(m[0]), m[2], seen(m[1]));
-                }
-            }
-            Kind::FuncProto => {
-                hash = level.element(hash, Identity::NONE, 0, seen(w[2]));
-                for p in ty.payload().chunks_exact(2) {
-                    hash = level.element(hash, name(p[0]), 0, seen(p[1]));
-                }
-            }
-            Kind::Array => {
-                hash = level.words(hash, w[5], 0);
-                if !fixed.loose {
-                    hash = level.element(hash, Identity::NONE, 0, seen(w[3]));
-                    hash = level.element(hash, Identity::NONE, 0, seen(w[4]));
-                }
-            }
-            Kind::Enum | Kind::Enum64 => {
-                for v in ty.elements() {
-                    hash = level.element(hash, name(v[0]), v[1], Identity::NONE);
-                    if let Some(&high) = v.get(2) {
-                        hash = level.words(hash, high, 0);
-                    }
-                }
-            }
-            Kind::Fwd | Kind::Float => {}
-            Kind::Int => hash = level.words(hash, w[3], 0),
-            _ => hash = level.element(hash, Identity::NONE, 0, seen(w[2])),
+    fn is_own(&self, id: u32) -> bool {
+        (1..=self.sketch.len() as u32).contains(&id)
+    }
+
+    /// Whether references to it see something else than usual.
+    fn differs(&self, index: usize) -> bool {
+        self.all.has_array(index) && self.sketch.tag_kind(index).is_none()
+    }
+
+    fn hash(&self, index: usize) -> Identity {
+        let level: &Level = &self.key.loose;
+        let mut hash = level.row(self.sketch.part(index));
+        if self.sketch.kind(index) == Some(Kind::Array) {
+            return hash;
         }
-        self.unusual |= empty;
+        let usual = &self.all.seen[..];
+        for &id in self.sketch.links(index) {
+            let at = (id as usize).min(usual.len() - 1);
+            let loose = match at.checked_sub(1) {
+                Some(own) if self.is_own(id) && self.differs(own) => self.known[own],
+                Some(at) if at >= self.sketch.len() => {
+                    self.lower.get(at - self.sketch.len()).copied().unwrap_or_default()
+                }
+                _ => Identity::NONE,
+            };
+            hash = level.link(hash, if loose.is_none() { usual[at].identity } else { loose });
+        }
         hash
     }
 }
 
-/// What is the same for all types of a unit.
-#[derive(Clone, Copy)]
-struct Fixed {
-    void: Identity,
-    int: Identity,
-    /// Arrays count by their length alone.
-    loose: bool,
+/// Whether no two different arrays of the same length can be reached from the type at `index`.
+///
+/// Then the exact engine cannot mistake one for the other. Looks at a few types only.
+pub(super) fn one_array_a_length(sketch: &Sketch, all: &Identities, index: usize) -> bool {
+    /// Types that are looked at.
+    const FEW: usize = 256;
+    let mut reached = vec![index as u32];
+    let mut arrays: Vec<(u32, Identity)> = Vec::new();
+    let mut at = 0;
+    while let Some(&next) = reached.get(at) {
+        at += 1;
+        let next = next as usize;
+        match sketch.kind(next) {
+            Some(Kind::Array) => {
+                let (length, own) = (sketch.word(next), all.own[next]);
+                if arrays.iter().any(|&(n, other)| n == length && other != own) {
+                    return false;
+                }
+                arrays.push((length, own));
+            }
+            Some(Kind::Fwd) => return false,
+            _ => {}
+        }
+        for &id in sketch.links(next) {
+            if id != 0 && id != FILE_INT && !reached.contains(&(id - 1)) {
+                reached.push(id - 1);
+            }
+        }
+        if reached.len() > FEW {
+            return false;
+        }
+    }
+    true
 }

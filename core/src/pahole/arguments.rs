@@ -8,6 +8,7 @@
 use super::options::{self, Meaning};
 use crate::dwarf::language;
 use crate::encode::Features;
+use crate::features::{DEFAULT, NAMES};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -15,25 +16,6 @@ use std::path::PathBuf;
 /// The pahole whose flags are understood, and whose types are made.
 const VERSION: (u32, u32) = (1, 31);
 
-/// Every feature, as pahole lists them.
-const FEATURES: [&str; 14] = [
-    "encode_force",
-    "var",
-    "float",
-    "decl_tag",
-    "type_tag",
-    "enum64",
-    "optimized_func",
-    "consistent_func",
-    "decl_tag_kfuncs",
-    "reproducible_build",
-    "distilled_base",
-    "global_var",
-    "attributes",
-    "layout",
-];
-/// How many of them `default` stands for, from the first.
-const DEFAULT: usize = 9;
 /// Those that are on without any flag.
 const PLAIN: [&str; 4] = ["var", "decl_tag", "type_tag", "enum64"];
 
@@ -101,7 +83,7 @@ impl Switches {
     }
 
     fn set(&mut self, name: &str, on: bool) -> bool {
-        let Some(bit) = FEATURES.iter().position(|&known| known == name) else { return false };
+        let Some(bit) = NAMES.iter().position(|&known| known == name) else { return false };
         self.on = self.on & !(1 << bit) | u32::from(on) << bit;
         true
     }
@@ -119,7 +101,7 @@ impl Switches {
             } else if !self.set(name, true) && strict {
                 return Err(format!(
                     "Feature '{name}' in '{list}' is not supported.  Supported BTF features are:\n{}",
-                    FEATURES.join(",")
+                    NAMES.join(",")
                 ));
             }
         }
@@ -128,7 +110,7 @@ impl Switches {
 
     fn names(self) -> Vec<&'static str> {
         let on = |bit: usize| self.on & 1 << bit != 0;
-        FEATURES.iter().enumerate().filter_map(|(bit, &name)| on(bit).then_some(name)).collect()
+        NAMES.iter().enumerate().filter_map(|(bit, &name)| on(bit).then_some(name)).collect()
     }
 }
 
@@ -223,7 +205,7 @@ impl Reader {
             Meaning::LangExclude => self.lang_exclude = Some(value.into()),
             Meaning::Version => return answer(format!("v{}.{}", VERSION.0, VERSION.1)),
             Meaning::NumericVersion => return answer(format!("{}", VERSION.0 * 100 + VERSION.1)),
-            Meaning::SupportedFeatures => return answer(FEATURES.join(",")),
+            Meaning::SupportedFeatures => return answer(NAMES.join(",")),
             Meaning::Foreign => return Err(hand_on()),
         }
         Ok(())
@@ -313,12 +295,18 @@ mod tests {
         ));
         assert_eq!(j.detached, Some("n/a.ko.BTF.1".into()));
         assert_eq!(j.features.last(), Some(&"layout"));
+        // Debian, with a time stamp of its own: defaults on top of a list, and no number of jobs.
+        let j = job(&format!(
+            "-J -j --btf_features={NEWEST} --btf_features=+reproducible_build --lang_exclude=rust \
+             --btf_base ./vmlinux a.ko"
+        ));
+        assert_eq!(j.features, NAMES[..=DEFAULT]);
     }
 
     #[test]
     fn flags_count_in_their_order() {
         let all = job("--btf_features=default -J a.ko").features;
-        assert_eq!(all, FEATURES[..DEFAULT]);
+        assert_eq!(all, NAMES[..DEFAULT]);
         assert_eq!(job("-J --btf_gen_floats --btf_features=var a.ko").features, ["var"]);
         assert_eq!(job("-J --btf_features=var --btf_gen_floats a.ko").features, ["var", "float"]);
         let without = job("--btf_features=default --skip_encoding_btf_vars -J a.ko").features;
@@ -354,7 +342,7 @@ mod tests {
     fn answers() {
         assert_eq!(order("--version"), Order::Answer("v1.31".into()));
         assert_eq!(order("--numeric_version"), Order::Answer("131".into()));
-        assert_eq!(order("--supported_btf_features"), Order::Answer(FEATURES.join(",")));
+        assert_eq!(order("--supported_btf_features"), Order::Answer(NAMES.join(",")));
         assert!(matches!(order("-J --btf_features_strict=var,x a"), Order::Reject(_)));
         assert!(matches!(order("-J --lang_exclude=x a"), Order::Reject(_)));
     }
@@ -373,8 +361,12 @@ mod tests {
     }
 
     #[test]
-    fn every_feature_is_the_encoders() {
-        let mut features = Features::default();
-        assert!(FEATURES.iter().all(|name| features.enable(name)));
+    fn the_features_of_options_are_the_encoders() {
+        for (option, meaning) in options::LONG {
+            if let Meaning::On(name) | Meaning::Off(name) = meaning {
+                assert!(NAMES.contains(name), "{option}");
+            }
+        }
+        assert!(PLAIN.iter().all(|name| NAMES.contains(name)));
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn short(letter: u8) -> Meaning {
     }
 }
 
-const LONG: &[(&str, Meaning)] = &[
+pub(super) const LONG: &[(&str, Meaning)] = &[
     ("btf_attributes", Meaning::On("attributes")),
     ("btf_base", Meaning::Base),
     ("btf_encode", Meaning::Encode),

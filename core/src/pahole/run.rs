@@ -187,7 +187,8 @@ fn from_daemon(job: &Job, ids: &Ids, image: &Image, stamp: &Stamp) -> Option<Mad
 /// Our own work, the same bytes.
 fn encode_here(job: &Job, ids: &Ids, image: &Image) -> Result<Made, Failure> {
     let work = || {
-        let threads = threads(job);
+        let cpus = thread::available_parallelism().map_or(1, |n| n.get());
+        let threads = threads(job, env::var_os("MAKELEVEL").is_some(), cpus);
         if threads == 1 {
             // Nothing is worth the start of a thread; an error means that there is a pool already.
             let _ =
@@ -227,12 +228,12 @@ fn tell_skipped(skipped: &[Skipped]) {
 }
 
 /// A module gets one thread from make, which runs many of us at once; vmlinux is alone.
-fn threads(job: &Job) -> usize {
-    if job.base.is_some() && env::var_os("MAKELEVEL").is_some() {
-        return 1;
+fn threads(job: &Job, under_make: bool, cpus: usize) -> usize {
+    match job.jobs {
+        _ if job.base.is_some() && under_make => 1,
+        0 => cpus,
+        jobs => jobs.min(cpus),
     }
-    let cpus = thread::available_parallelism().map_or(1, |n| n.get());
-    if job.jobs == 0 { cpus } else { job.jobs.min(cpus) }
 }
 
 fn load(path: &Path) -> Result<Base, Failure> {
@@ -339,5 +340,30 @@ fn bare(job: &Job, why: &EncodeError) -> ExitCode {
     match written.and_then(|bytes| write_detached(raw, &bytes).map_err(Failure::Write)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => give_up(job, &[], failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pahole::{Order, parse};
+
+    #[test]
+    fn jobs_are_not_multiplied_by_those_of_make() {
+        let threads_of = |line: &str, under_make| {
+            let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            match parse(&args, None) {
+                Order::Encode(job) => threads(&job, under_make, 8),
+                other => panic!("{line}: {other:?}"),
+            }
+        };
+        for jobs in ["-j", "-j64", "-j -j2", ""] {
+            assert_eq!(threads_of(&format!("-J {jobs} --btf_base v a.ko"), true), 1);
+        }
+        assert_eq!(threads_of("-J -j --btf_base v a.ko", false), 8);
+        assert_eq!(threads_of("-J -j3 --btf_base v a.ko", false), 3);
+        assert_eq!(threads_of("-J -j vmlinux", true), 8);
+        assert_eq!(threads_of("-J -j64 vmlinux", true), 8);
+        assert_eq!(threads_of("-J vmlinux", true), 1, "as pahole without -j");
     }
 }

@@ -1,0 +1,67 @@
+//! Types that are read again, one by one, from where their DIEs stand.
+//!
+//! Where types are told apart by identity, a twentieth of them is ever written down. Cost: that of
+//! reading the DIE and its children.
+
+use super::Result;
+use super::cu::Written;
+use super::unit::Group;
+use super::walk;
+use crate::btf::types::map_ids;
+use crate::features::Features;
+use crate::identity::Links;
+use crate::target::Target;
+
+/// Bytes that are read again, by those of the group: types within types are read with each of them.
+const AGAIN: usize = 2;
+
+/// The types of a group that has been sketched.
+#[derive(Debug)]
+pub struct Again<'d> {
+    group: &'d Group<'d>,
+    features: &'d Features,
+    /// Where the DIEs stand in the group, by position of their types.
+    places: Vec<u32>,
+    /// How many more bytes are read.
+    left: usize,
+}
+
+impl<'d> Again<'d> {
+    pub(super) fn new(group: &'d Group<'d>, features: &'d Features, places: Vec<u32>) -> Again<'d> {
+        Again { group, features, places, left: AGAIN * group.size() }
+    }
+
+    /// Number of types.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is no type.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Writes the type at `index` into `words`, which are empty; `links` are those of the sketch.
+    ///
+    /// Where it would be too much to read, gives all types, written down.
+    pub fn write(
+        &mut self,
+        index: usize,
+        links: &Links,
+        words: &mut Vec<u32>,
+    ) -> Result<Option<Written<'d>>> {
+        let read = walk::one(self.group, self.features, self.places[index], words)?;
+        let mut links = links.of(index).iter();
+        map_ids(words, |_| links.next().copied().unwrap_or(0));
+        match self.left.checked_sub(read) {
+            Some(left) => {
+                self.left = left;
+                Ok(None)
+            }
+            None => {
+                let all = walk::read(self.group, &|_| None, Target::NONE, self.features)?;
+                Ok(Some(all.types))
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Sketches: the types of a unit, as far as telling them apart needs them.
+//!
+//! Of each type its kind, the hash of all that it says itself, and what it refers to. That is a
+//! fifth of the type, and can be made while its DIEs are read, without ever writing it down. One
+//! made of DIEs and one made of types that were written down are the same.
+
+use super::hash::{Identity, Key};
+use crate::btf::kind::Kind;
+use crate::btf::types::{KFLAG, MAX_VLEN};
+use crate::btf::{Type, Types};
+
+/// In an ARRAY, the index type: "the int of this file", known only when CUs are appended.
+pub const FILE_INT: u32 = u32::MAX;
+
+/// What a type says itself.
+#[derive(Clone, Copy, Debug)]
+struct Outline {
+    info: u32,
+    /// A number for the name, 0 for none.
+    name: u32,
+    /// Its size; the length of an array; the third word of an INT.
+    word: u32,
+    /// Where its links begin.
+    links: u32,
+    /// The hash of all but its links.
+    part: Identity,
+}
+
+/// The types of a unit, whose ids count from 1.
+#[derive(Debug, Default)]
+pub struct Sketch {
+    outlines: Vec<Outline>,
+    links: Vec<u32>,
+    /// The hashes of the names of what is known by name, by position.
+    names: Vec<(u32, Identity)>,
+    /// A name is given and empty.
+    pub(super) empty_name: bool,
+}
+
+/// What is left of a sketch when types have been told apart: what each refers to.
+#[derive(Debug, Default)]
+pub struct Links {
+    links: Vec<u32>,
+    /// Where those of each type begin.
+    starts: Vec<u32>,
+}
+
+impl Links {
+    /// Those of the type at `index`, in the order in which its words have them; none of what
+    /// refers to nothing.
+    pub fn of(&self, index: usize) -> &[u32] {
+        let end = self.starts.get(index + 1).map_or(self.links.len(), |&start| start as usize);
+        &self.links[self.starts[index] as usize..end]
+    }
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TagKind {
+    Struct = 1,
+    Union = 2,
+    Enum = 3,
+}
+
+/// Head and size of a type.
+#[derive(Clone, Copy, Debug)]
+pub struct Heading {
+    /// Kind, number of elements and flag, packed.
+    pub info: u32,
+    /// A number for the name, 0 for none.
+    pub name: u32,
+    /// Its size, where its kind has one.
+    pub size: u32,
+}
+
+/// The hash of one part, growing. `name` gives the hash of a name.
+struct Part<'k, N> {
+    key: &'k Key,
+    hash: Identity,
+    empty: bool,
+    name: N,
+}
+
+impl<'k, N: FnMut(u32) -> Identity> Part<'k, N> {
+    fn new(key: &'k Key, name: N) -> Part<'k, N> {
+        Part { key, hash: Identity::START, empty: false, name }
+    }
+
+    #[inline]
+    fn name(&mut self, number: u32) -> Identity {
+        if number == 0 {
+            return Identity::NONE;
+        }
+        let hash = (self.name)(number);
+        self.empty |= hash == Identity::START;
+        hash
+    }
+
+    #[inline]
+    fn element(&mut self, name: u32, word: u32) {
+        let name = self.name(name);
+        self.hash = self.key.parts.element(self.hash, name, word);
+    }
+
+    #[inline]
+    fn word(&mut self, word: u32) {
+        self.hash = self.key.parts.word(self.hash, word);
+    }
+}
+
+impl Sketch {
+    /// Of types that are written down; `name` gives the hash of a name.
+    pub fn of(types: &Types, key: &Key, mut name: impl FnMut(u32) -> Identity) -> Sketch {
+        let mut sketch = Sketch::with_capacity(types.len(), types.words().len() / 4);
+        for ty in types.iter() {
+            sketch.add(key, ty, &mut name);
+        }
+        sketch
+    }
+
+    /// No types, and room for some.
+    pub fn with_capacity(types: usize, links: usize) -> Sketch {
+        Sketch {
+            outlines: Vec::with_capacity(types),
+            links: Vec::with_capacity(links),
+            ..Sketch::default()
+        }
+    }
+
+    /// Number of types.
+    pub fn len(&self) -> usize {
+        self.outlines.len()
+    }
+
+    /// Whether there is no type.
+    pub fn is_empty(&self) -> bool {
+        self.outlines.is_empty()
+    }
+
+    /// Adds a type that is written down.
+    pub fn add(&mut self, key: &Key, ty: Type<'_>, name: impl FnMut(u32) -> Identity) {
+        let w = ty.0;
+        let refers = ty.kind().is_some_and(|kind| kind.shape().refers);
+        let heading = Heading { info: w[1], name: w[0], size: if refers { 0 } else { w[2] } };
+        match ty.kind() {
+            Some(Kind::Struct | Kind::Union) => {
+                let members = ty.payload().as_chunks::<3>().0;
+                self.composite(key, heading, members.iter().map(|&[n, ty, at]| (n, ty, at)), name);
+            }
+            Some(Kind::FuncProto) => {
+                let params = ty.payload().as_chunks::<2>().0;
+                self.prototype(key, heading, w[2], params.iter().map(|&[n, ty]| (n, ty)), name);
+            }
+            Some(Kind::Array) => {
+                let mut part = Part::new(key, name);
+                part.word(w[5]);
+                self.push(part, heading, w[5]);
+                self.links.extend([w[3], w[4]]);
+            }
+            Some(Kind::Enum | Kind::Enum64) => {
+                let mut part = Part::new(key, name);
+                for v in ty.elements() {
+                    part.element(v[0], v[1]);
+                    if let Some(&high) = v.get(2) {
+                        part.word(high);
+                    }
+                }
+                self.push(part, heading, heading.size);
+            }
+            Some(Kind::Int) => {
+                let mut part = Part::new(key, name);
+                part.word(w[3]);
+                self.push(part, heading, w[3]);
+            }
+            Some(Kind::Fwd | Kind::Float) => self.push(Part::new(key, name), heading, heading.size),
+            Some(Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag | Kind::Void) | None => {
+                // They stand at the end of a file, are few, and are not told by identity.
+                let (links, part) = (self.links.len() as u32, Identity::NONE);
+                let Heading { info, name, size: word } = heading;
+                self.outlines.push(Outline { info, name, word, links, part });
+            }
+            Some(_) => self.reference(key, heading, w[2], name),
+        }
+    }
+
+    /// Adds a pointer, qualifier, typedef or type tag.
+    #[inline]
+    pub fn reference(
+        &mut self,
+        key: &Key,
+        heading: Heading,
+        ty: u32,
+        name: impl FnMut(u32) -> Identity,
+    ) {
+        self.push(Part::new(key, name), heading, 0);
+        self.links.push(ty);
+    }
+
+    /// Adds a struct or union; of each member its name, its type, and where it stands.
+    #[inline]
+    pub fn composite(
+        &mut self,
+        key: &Key,
+        heading: Heading,
+        members: impl Iterator<Item = (u32, u32, u32)>,
+        name: impl FnMut(u32) -> Identity,
+    ) {
+        let first = self.links.len() as u32;
+        let mut part = Part::new(key, name);
+        for (name, ty, at) in members {
+            part.element(name, at);
+            self.links.push(ty);
+        }
+        self.push_from(first, part, heading, heading.size);
+    }
+
+    /// Adds a FUNC_PROTO; of each parameter its name and its type.
+    #[inline]
+    pub fn prototype(
+        &mut self,
+        key: &Key,
+        heading: Heading,
+        result: u32,
+        params: impl Iterator<Item = (u32, u32)>,
+        name: impl FnMut(u32) -> Identity,
+    ) {
+        let first = self.links.len() as u32;
+        self.links.push(result);
+        let mut part = Part::new(key, name);
+        for (name, ty) in params {
+            part.element(name, 0);
+            self.links.push(ty);
+        }
+        self.push_from(first, part, heading, 0);
+    }
+
+    #[inline]
+    fn push<N: FnMut(u32) -> Identity>(&mut self, part: Part<'_, N>, heading: Heading, word: u32) {
+        self.push_from(self.links.len() as u32, part, heading, word);
+    }
+
+    #[inline]
+    fn push_from<N: FnMut(u32) -> Identity>(
+        &mut self,
+        links: u32,
+        mut part: Part<'_, N>,
+        heading: Heading,
+        word: u32,
+    ) {
+        let Heading { info, name, size } = heading;
+        let hash = part.name(name);
+        self.empty_name |= part.empty;
+        let part = part.key.parts.head(part.hash, hash, info, size);
+        if name != 0 && tag_kind_of(info).is_some() {
+            self.names.push((self.outlines.len() as u32, hash));
+        }
+        self.outlines.push(Outline { info, name, word, links, part });
+    }
+
+    /// The kind of the type at `index`.
+    #[inline]
+    pub fn kind(&self, index: usize) -> Option<Kind> {
+        Kind::from_u32(self.outlines[index].info >> 24 & 0x7f)
+    }
+
+    /// Its kind, number of elements and flag, packed.
+    pub fn info(&self, index: usize) -> u32 {
+        self.outlines[index].info
+    }
+
+    /// The number of its name, 0 for none.
+    pub fn name(&self, index: usize) -> u32 {
+        self.outlines[index].name
+    }
+
+    /// Its size; the length of an array; what an INT says of its bits.
+    pub fn word(&self, index: usize) -> u32 {
+        self.outlines[index].word
+    }
+
+    /// The hash of what it says itself; [`Identity::NONE`] of what has no identity.
+    #[inline]
+    pub(super) fn part(&self, index: usize) -> Identity {
+        self.outlines[index].part
+    }
+
+    /// The types that it refers to: 0 for void, or [`FILE_INT`].
+    #[inline]
+    pub fn links(&self, index: usize) -> &[u32] {
+        let end = self.outlines.get(index + 1).map_or(self.links.len(), |o| o.links as usize);
+        &self.links[self.outlines[index].links as usize..end]
+    }
+
+    /// All references, to be replaced where they are not ids yet.
+    pub fn all_links(&mut self) -> &mut [u32] {
+        &mut self.links
+    }
+
+    /// What each type refers to, and nothing else.
+    pub fn into_links(mut self) -> Links {
+        self.links.shrink_to_fit();
+        Links { starts: self.outlines.iter().map(|o| o.links).collect(), links: self.links }
+    }
+
+    /// What a type counts as by its name alone, where it does.
+    #[inline]
+    pub(super) fn tag_kind(&self, index: usize) -> Option<TagKind> {
+        let Outline { info, name, .. } = self.outlines[index];
+        if name == 0 { None } else { tag_kind_of(info) }
+    }
+
+    /// The positions of the types that count by their names, and the hashes of these.
+    pub(super) fn tag_names(&self) -> &[(u32, Identity)] {
+        &self.names
+    }
+
+    /// The hash of the name of a type that counts by it.
+    pub(super) fn tag_name(&self, index: usize) -> Identity {
+        let found = self.names.binary_search_by_key(&(index as u32), |&(at, _)| at);
+        found.map_or(Identity::NONE, |at| self.names[at].1)
+    }
+
+    /// Whether it only declares what another type defines.
+    #[inline]
+    pub(super) fn is_forward(&self, index: usize) -> bool {
+        let info = self.outlines[index].info;
+        match Kind::from_u32(info >> 24 & 0x7f) {
+            Some(Kind::Fwd) => true,
+            Some(Kind::Enum | Kind::Enum64) => info & MAX_VLEN == 0,
+            _ => false,
+        }
+    }
+}
+
+/// What a type of this kind counts as, if it has a name.
+#[inline]
+pub(super) fn tag_kind_of(info: u32) -> Option<TagKind> {
+    match Kind::from_u32(info >> 24 & 0x7f) {
+        Some(Kind::Struct) => Some(TagKind::Struct),
+        Some(Kind::Union) => Some(TagKind::Union),
+        Some(Kind::Fwd) if info & KFLAG != 0 => Some(TagKind::Union),
+        Some(Kind::Fwd) => Some(TagKind::Struct),
+        Some(Kind::Enum | Kind::Enum64) => Some(TagKind::Enum),
+        _ => None,
+    }
+}
