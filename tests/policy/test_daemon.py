@@ -261,6 +261,9 @@ def test_a_lone_edit_is_told_its_full_size(root: Path, monkeypatch: pytest.Monke
 
     with running(root, core) as run:
         run.wait(lambda: all_current(run))
+        # Until the echoes of our own writes are gone, no edit is alone.
+        assert run.daemon is not None
+        assert run.daemon.wait().result(timeout=30) == []
         link(root, M1, "edited")
         run.wait(lambda: len(sizes(M1)) == 2)
         assert sizes(M1)[1] == 100
