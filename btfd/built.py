@@ -15,6 +15,7 @@ takes a millisecond.
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,8 @@ from btfd.kbuild import EncoderOptions
 
 #: Where the running kernel shows its BTF, a file a module.
 RUNNING = "/sys/kernel/btf"
+#: Seconds after which a file without modules is looked for again.
+AGAIN = 5.0
 #: Bits.
 CACHE_LINE = 512
 #: A header is part of hundreds of modules; so many are asked.
@@ -113,6 +116,7 @@ class _Home:
     tree: str
     base: str
     modules: tuple[str, ...]
+    sought: float
 
 
 class Built:
@@ -251,12 +255,16 @@ class Built:
             modules = sources.modules_of(tree, path)
         except Problem:
             modules = []
-        return _Home(tree, sources.base_of(tree, self._trees), tuple(modules[:MOST_MODULES]))
+        base = sources.base_of(tree, self._trees)
+        return _Home(tree, base, tuple(modules[:MOST_MODULES]), time.monotonic())
 
     def _is_news(self, path: str) -> bool:
         home = self._home(path)
         if home is not None and not home.modules and path.endswith(".c"):
-            self.forget(path)  # it may have been built for the first time
+            # It may have been built for the first time, or is part of vmlinux.
+            if time.monotonic() - home.sought < AGAIN:
+                return False
+            self.forget(path)
             home = self._home(path)
         news = False
         for module in home.modules if home is not None else ():

@@ -8,11 +8,12 @@ struct whose layout the running kernel has otherwise, for modules that it has lo
 Files are those of the build trees in the configuration, of those that were added to the service,
 and of any tree that holds them. With --build a save runs what `btfd on-save --build` runs.
 
-It needs pygls: `pip install 'btfd[lsp]'`.
+It needs pygls, which is not installed along: `pip install 'pygls>=2,<3'`.
 """
 
 import argparse
 import importlib.util
+import sys
 
 from btfd import config, kbuild
 from btfd.built import Built
@@ -24,6 +25,9 @@ from btfd.kbuild import EncoderOptions
 
 SUMMARY = "a language server, for editors"
 
+#: For the Python that runs us: the extra `lsp`, by its content.
+INSTALL = "pip install 'pygls>=2,<3'"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", metavar="FILE", help="of `btfd diff --save`")
@@ -34,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     if importlib.util.find_spec("pygls") is None:
-        raise Problem("the language server needs pygls", hint="pip install 'btfd[lsp]'")
+        raise Problem("the language server needs pygls", hint=f"{sys.executable} -m {INSTALL}")
     if out.json:
         raise UsageProblem("lsp speaks its own protocol", hint="leave --json out")
     settings = config.load({})

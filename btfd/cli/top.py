@@ -37,6 +37,8 @@ EVERY = 0.5
 KEPT = 200
 SLOWEST = 5
 _DONE = frozenset({"encoded", "unchanged"})
+#: What changed in vmlinux itself.
+BASE_TYPES = "base-types"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +55,8 @@ class View:
     last: deque[Event] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def take(self, events: Sequence[Event]) -> None:
-        self.last.extend(e for e in events if e.kind in _DONE or e.kind == "failed")
+        told = _DONE | {"failed", BASE_TYPES}
+        self.last.extend(e for e in events if e.kind in told)
 
     def slowest(self) -> list[Event]:
         done = {e.path: e for e in self.last if e.kind in _DONE}
@@ -77,9 +80,11 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
             while True:
                 size = shutil.get_terminal_size((80, 24))
                 lines = render(view, size.columns, size.lines, out)
-                # Each line is cleared by itself, so that nothing flickers.
+                # Each line is cleared by itself, so that nothing flickers; what is below only where
+                # there is something: behind a full line, that would take its last character.
                 text = "\r\n".join(f"\x1b[2K{line}" for line in lines)
-                sys.stdout.write(f"\x1b[H{text}\x1b[J")
+                rest = "\r\n\x1b[J" if len(lines) < size.lines else ""
+                sys.stdout.write(f"\x1b[H{text}{rest}")
                 sys.stdout.flush()
                 if key(EVERY) in ("q", "Q", "\x03"):
                     return 0
@@ -143,31 +148,33 @@ def render(view: View, width: int, height: int, out: Output) -> list[str]:
     )
     lines: list[tuple[str, str | None]] = [(head, "bold")]
     for tree in status["trees"]:
-        counts = "  ".join(f"{n} {state}" for state, n in sorted(tree["modules"].items()) if n)
-        queue = f"  {tree['queued']} queued, {tree['running']} running"
+        counts = [f"{n} {state}" for state, n in sorted(tree["modules"].items()) if n]
+        counts += [f"{tree['queued']} queued", f"{tree['running']} running"]
         colour = None if tree["state"] == "ready" else "yellow"
         lines.append((f"{_left(tree['root'], width // 2)}  {tree['state']}", colour))
-        lines.append((f"  {counts}{queue}", None))
+        lines.append((f"  {', '.join(counts)}", None))
         if tree["reason"]:
             lines.append((f"  {tree['reason']}", "yellow"))
+    column = _column(view, width)
     blocks: list[tuple[str, list[tuple[str, str | None]]]] = []
     if view.failed:
         rows: list[tuple[str, str | None]] = [
-            (f"{_name(m['module'], width)}  {m['reason'] or m['because']}", "red")
+            (f"{_name(m['module'], column)}  {m['reason'] or m['because']}", "red")
             for m in view.failed
         ]
         blocks.append((f"failed ({len(rows)})", rows))
     slow: list[tuple[str, str | None]] = [
-        (f"{_name(e.path or '', width)}  {_took(e):8.1f} ms  {_stages(e)}", None)
+        (f"{_name(e.path or '', column)}  {_took(e):8.1f} ms  {_stages(e)}", None)
         for e in view.slowest()
     ]
     blocks.append(("slowest", slow))
     last: list[tuple[str, str | None]] = []
     for event in reversed(view.last):
-        last.append((_event(event, width), "red" if event.kind == "failed" else None))
+        last.append((_event(event, column), "red" if event.kind == "failed" else None))
         told = ranked(event.fields.get("feedback") or ())
         plain = Output(stdout=io.StringIO())  # colours come line by line
-        last += [(f"    {text}", "dim") for text in changes.lines(told, plain, most=3)]
+        said = changes.lines(told, plain, most=3, whole=event.fields.get("counts"))
+        last += [(f"    {text}", "dim") for text in said]
     blocks.append(("last", last or [("  nothing yet", "dim")]))
     # What failed and what was last get the room; the rest is cut.
     room = height - len(lines)
@@ -186,13 +193,19 @@ def render(view: View, width: int, height: int, out: Output) -> list[str]:
     return [out.paint(text, colour) if colour else text for text, colour in cut]
 
 
-def _event(event: Event, width: int) -> str:
+def _event(event: Event, column: int) -> str:
     when = time.strftime("%H:%M:%S", time.localtime(event.time))
-    name = _name(event.path or "", width)
+    name = _name(event.path or "", column)
     if event.kind == "failed":
         return f"{when}  {name}  {event.fields.get('reason')}"
-    size = event.fields.get("split_bytes") or 0
-    return f"{when}  {name}  {_took(event):8.1f} ms  {size:>8} bytes  {event.kind}"
+    if event.kind == BASE_TYPES:
+        said = changes.counted(event.fields["counts"]) or "no type changed"
+        return f"{when}  {name}  {said}"
+    size = f"{event.fields.get('split_bytes') or 0:>8} bytes"
+    full = event.fields.get("full_bytes")
+    whole = f" of {full}" if full else ""
+    word = "" if event.kind == "encoded" else f"  {event.kind}"
+    return f"{when}  {name}  {_took(event):8.1f} ms  {size}{whole}{word}"
 
 
 def _took(event: Event) -> float:
@@ -204,10 +217,15 @@ def _stages(event: Event) -> str:
     return ", ".join(f"{name} {ms:.1f}" for name, ms in stages[:3])
 
 
-def _name(path: str, width: int) -> str:
-    """A module in a column of its own: a third of the width."""
-    most = max(16, width // 3)
-    return f"{_left(path, most):<{most}}"
+def _column(view: View, width: int) -> int:
+    """How wide the column of names is: as the longest of them, but a third of the width at most."""
+    names = [e.path or "" for e in view.last] + [str(m["module"]) for m in view.failed]
+    return min(max(16, width // 3), max(map(len, names), default=0))
+
+
+def _name(path: str, column: int) -> str:
+    """A module in its column."""
+    return f"{_left(path, column):<{column}}"
 
 
 def _left(text: str, most: int) -> str:

@@ -72,6 +72,22 @@ def test_a_file_of_vmlinux_and_one_of_nothing(driver: Driver, tmp_path: Path) ->
     assert built.layout(str(tmp_path / "x.c"), "struct net_device") is None
 
 
+def test_a_file_that_is_built_for_the_first_time(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = make(driver, tmp_path / "none")
+    main = str(driver.source / Driver.MAIN)
+    mod = driver.tree / Driver.MODULE.replace(".ko", ".mod")
+    text = mod.read_text()
+    mod.unlink()
+    assert built.modules(main) == ()
+    mod.write_text(text)
+    assert built.look([main]) == []  # not looked for all the time
+    monkeypatch.setattr("btfd.built.AGAIN", 0.0)
+    assert built.look([main]) == [main]
+    assert built.modules(main) == (Driver.MODULE,)
+
+
 def test_what_cannot_be_read_is_answered_as_before(driver: Driver, tmp_path: Path) -> None:
     built = make(driver, tmp_path / "none")
     main, module = str(driver.source / Driver.MAIN), driver.tree / Driver.MODULE

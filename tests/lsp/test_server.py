@@ -154,8 +154,8 @@ def test_a_build_by_somebody_else(driver: Driver) -> None:
     asyncio.run(edit())
 
 
-def test_without_pygls(driver: Driver, tmp_path: Path) -> None:
-    # A folder in front that hides it, as where it is not installed.
+def test_without_pygls(driver: Driver) -> None:
+    # Hidden, as where it is not installed.
     code = (
         "import sys, importlib.util as u; found = u.find_spec;"
         "u.find_spec = lambda name, *a: None if name == 'pygls' else found(name, *a);"
@@ -165,7 +165,7 @@ def test_without_pygls(driver: Driver, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "btfd: the language server needs pygls",
-        "hint: pip install 'btfd[lsp]'",
+        f"hint: {sys.executable} -m pip install 'pygls>=2,<3'",
     ]
 
 

@@ -262,6 +262,7 @@ def test_a_lone_edit_is_told_its_full_size(root: Path, monkeypatch: pytest.Monke
     with running(root, core) as run:
         assert run.daemon is not None
         scheduler = run.daemon.work.scheduler
+        # Until the echoes of our own writes are gone, no edit is alone.
         run.wait(lambda: all_current(run) and scheduler.idle)
         link(root, M1, "edited")
         run.wait(lambda: len(sizes(M1)) == 2)
