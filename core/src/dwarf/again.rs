@@ -5,8 +5,8 @@
 
 use super::Result;
 use super::cu::Written;
+use super::read;
 use super::unit::Group;
-use super::walk;
 use crate::btf::types::map_ids;
 use crate::features::Features;
 use crate::identity::Links;
@@ -50,7 +50,7 @@ impl<'d> Again<'d> {
         links: &Links,
         words: &mut Vec<u32>,
     ) -> Result<Option<Written<'d>>> {
-        let read = walk::one(self.group, self.features, self.places[index], words)?;
+        let read = read::one(self.group, self.features, self.places[index], words)?;
         let mut links = links.of(index).iter();
         map_ids(words, |_| links.next().copied().unwrap_or(0));
         match self.left.checked_sub(read) {
@@ -59,7 +59,7 @@ impl<'d> Again<'d> {
                 Ok(None)
             }
             None => {
-                let all = walk::read(self.group, &|_| None, Target::NONE, self.features)?;
+                let all = read::read(self.group, &|_| None, Target::NONE, self.features)?;
                 Ok(Some(all.types))
             }
         }

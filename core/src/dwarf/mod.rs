@@ -2,9 +2,10 @@
 //!
 //! [`Debug`] holds the debug sections of one file, relocated. [`Debug::groups`] says which units
 //! are read together: each alone, or all at once where link-time optimization lets them refer to
-//! each other. [`walk::read`] turns one group into a [`Cu`]: types with ids of their own, functions
-//! that the symbol table knows, variables with an address. A group is read in one pass over its
-//! DIEs and knows nothing of any other, so groups are read in parallel and appended in DWARF order.
+//! each other. [`read()`] turns one group into a [`Cu`]: types with ids of their own, functions that
+//! the symbol table knows, variables with an address. [`sketch()`] does so without writing the types
+//! down, as far as telling them apart needs them. A group is read in one pass over its DIEs and
+//! knows nothing of any other, so groups are read in parallel and appended in DWARF order.
 //!
 //! The rules are those of pahole 1.31; where a rule looks odd, it is one that its users' tools have
 //! come to rely on.
@@ -20,6 +21,7 @@ mod entries;
 mod layout;
 mod offsets;
 mod quick;
+mod read;
 mod resolve;
 mod unit;
 mod walk;
@@ -27,8 +29,8 @@ mod walk;
 pub use again::Again;
 pub use cu::{Cu, DeclTag, Function, Param, Substitute, Texts, Variable, Written};
 pub use entries::{Entry, Value};
+pub use read::{read, sketch};
 pub use unit::{Debug, Group, LoadError, language};
-pub use walk::{read, sketch};
 
 use thiserror::Error;
 

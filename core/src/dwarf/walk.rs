@@ -4,21 +4,18 @@
 //! the order in which pahole numbers them. References are kept as DIE offsets and resolved when
 //! the pass is over. The nesting of DIEs is a stack on the heap: input cannot deepen any recursion.
 
-use super::Known;
+use super::DwarfError;
 use super::abbreviations::{Plan, Spots, What};
 use super::annotations;
 use super::attributes::{self, Attributes};
 use super::bytes::Cursor;
-use super::cu::{Cu, Text, Written};
-use super::emit::{Emitter, Head, IS_ID, Member, Place, Sink};
+use super::cu::{Cu, Text};
+use super::emit::{Emitter, Head, Member, Place, Sink};
 use super::offsets::OffsetMap;
-use super::resolve::{self, Pending};
+use super::resolve::Pending;
 use super::unit::{Group, Unit};
-use super::{DwarfError, Result};
-use crate::btf::Types;
 use crate::btf::kind::Kind;
 use crate::features::Features;
-use crate::identity::{Key, Sketch};
 use crate::target::Target;
 use gimli::constants as dw;
 use gimli::{DwAte, Error};
@@ -51,88 +48,6 @@ pub(super) enum TagOn {
     Nobody,
 }
 
-/// Reads one group, and writes all its types down.
-///
-/// `functions` are those that the symbol table has; `target` tells the calling convention.
-pub fn read<'d>(
-    group: &Group<'d>,
-    functions: Known<'_>,
-    target: Target,
-    features: &Features,
-) -> Result<Cu<'d>> {
-    group.named(
-        read_units(group, target, features, Sink::Words(Types::new()))
-            .and_then(|out| resolve::written(out, functions, target)),
-    )
-}
-
-/// Reads one group, and sketches its types; those that are wanted can be read again.
-///
-/// What cannot be sketched has everything written down, and the sketch is made of that.
-pub fn sketch<'d>(
-    group: &'d Group<'d>,
-    functions: Known<'_>,
-    target: Target,
-    features: &'d Features,
-    key: &Key,
-) -> Result<(Cu<'d>, Sketch)> {
-    let sink = Sink::sketch(key, group.len);
-    let out = group.named(read_units(group, target, features, sink))?;
-    if let Some(sketched) = resolve::sketched(out, group, features, functions, target) {
-        return Ok(sketched);
-    }
-    let cu = read(group, functions, target, features)?;
-    let texts = cu.texts;
-    let sketch = match &cu.types {
-        Written::Down(types) => Sketch::of(types, key, |name| key.text(texts.tail(name))),
-        Written::Again(_) => Sketch::default(),
-    };
-    Ok((cu, sketch))
-}
-
-/// Reads the type whose DIE stands at an offset in the group; references are such offsets. Tells how
-/// many bytes that were.
-pub(super) fn one(
-    group: &Group<'_>,
-    features: &Features,
-    offset: u32,
-    words: &mut Vec<u32>,
-) -> Result<usize> {
-    let place = group.start + offset as usize;
-    let Some(unit) = group.unit_of(place) else { return Ok(0) };
-    let sink = Sink::Words(Types::new());
-    let mut walk = Walk::new(group, Target::NONE, features, sink, OffsetMap::none());
-    walk.begin(unit);
-    walk.stack.push(Open::Scope { top_level: false });
-    let end = walk.entries(unit, unit.entries_from(place), 1).map_err(|e| e.of(unit));
-    let end = group.named(end)?;
-    if let Sink::Words(types) = &walk.out.sink
-        && let Some(last) = types.len().checked_sub(1)
-    {
-        words.extend_from_slice(types.get(last).0);
-    }
-    Ok(end - place)
-}
-
-fn read_units<'a, 'd>(
-    group: &'a Group<'d>,
-    target: Target,
-    features: &'a Features,
-    sink: Sink<'a>,
-) -> Result<Emitter<'a, 'd>> {
-    if group.len >= IS_ID as usize {
-        let what =
-            format!("{} bytes of units that refer to each other, expected below 2 GiB", group.len);
-        return Err(DwarfError::die(group.start, what));
-    }
-    let mut walk = Walk::new(group, target, features, sink, OffsetMap::new(group.len));
-    for unit in &group.units {
-        walk.begin(unit);
-        walk.entries(unit, unit.entries(), 0).map_err(|e| e.of(unit))?;
-    }
-    Ok(walk.out)
-}
-
 /// Either layer may end the walk; which unit it was is known one level up. In a box, since every
 /// step of the walk may return one and few do.
 pub(super) struct Stop(Box<Why>);
@@ -143,7 +58,7 @@ enum Why {
 }
 
 impl Stop {
-    fn of(self, unit: &Unit<'_>) -> DwarfError {
+    pub(super) fn of(self, unit: &Unit<'_>) -> DwarfError {
         match *self.0 {
             Why::Gimli(source) => DwarfError::Malformed { unit: unit.offset, source },
             Why::Dwarf(e) => e,
@@ -185,7 +100,8 @@ pub(super) struct Walk<'a, 'd> {
 }
 
 impl<'a, 'd> Walk<'a, 'd> {
-    fn new(
+    /// Over a group; types go into `sink`, and where their DIEs stand into `offsets`.
+    pub(super) fn new(
         group: &'a Group<'d>,
         target: Target,
         features: &'a Features,
@@ -217,13 +133,18 @@ impl<'a, 'd> Walk<'a, 'd> {
     }
 
     /// Entries of this unit follow.
-    fn begin(&mut self, unit: &Unit<'d>) {
+    pub(super) fn begin(&mut self, unit: &Unit<'d>) {
         self.sorts_members = unit.language == Some(dw::DW_LANG_Rust);
         self.stack.clear();
     }
 
     /// Reads entries until `depth` are open that had been open before; tells where that was.
-    fn entries(&mut self, unit: &Unit<'d>, mut cursor: Cursor<'d>, depth: usize) -> Walked<usize> {
+    pub(super) fn entries(
+        &mut self,
+        unit: &Unit<'d>,
+        mut cursor: Cursor<'d>,
+        depth: usize,
+    ) -> Walked<usize> {
         let (start, is_little) = (self.out.start, !unit.big_endian());
         // References within the unit count from its start.
         let within = (unit.offset - start) as u64;
