@@ -187,6 +187,7 @@ def daemon(folder: Path) -> Iterator[tuple[dict[str, str], subprocess.Popen[byte
         "BTFD_SOCKET": str(folder / "socket"),
         "XDG_CONFIG_HOME": str(folder),
         "XDG_CACHE_HOME": str(folder),
+        "XDG_STATE_HOME": str(folder),
     }
     command = [sys.executable, "-m", "btfd", "run"]
     with subprocess.Popen(command, env={**os.environ, **env}, cwd=folder) as process:
