@@ -190,7 +190,8 @@ def encode_file(
     except Busy as e:
         return Outcome(path, "busy", e.cause, e.hint)
     except Refused as e:
-        if detached is None and being_written(path):
+        # In this order: a writer that is done by the first look has left another stamp.
+        if detached is None and (being_written(path) or stamp_of(path) != before):
             return Outcome(path, "busy", "somebody is writing it")
         return _failed(path, e, before, lasting=e.lasting, explain=e.kind in ("elf", "dwarf"))
     except Problem as e:

@@ -3,7 +3,8 @@
 Contract: encoders leave gaps of all sizes behind, which the C library keeps. `Rest` gives them
 back once nothing is left to do: at once after `BURST` encodes, else after `QUIET` seconds without
 one, if `WORTH` bytes more are resident than after the last time. It holds no clock; `due` says when
-it wants to look again. Anybody may call `trim`.
+it wants to look again. Anybody may call `trim`. `few_arenas` is for the start of a program that
+runs for long.
 
 Cost: a trim takes 1 to 10 ms. The next encode has to ask for memory again, which makes a small one
 1 ms longer and a large one a fifth; that is why small edits alone trim nothing.
@@ -11,6 +12,7 @@ Cost: a trim takes 1 to 10 ms. The next encode has to ask for memory again, whic
 
 import ctypes
 import gc
+import os
 import resource
 
 #: So many encodes in a row are a burst.
@@ -19,6 +21,7 @@ BURST = 64
 QUIET = 5.0
 #: Bytes.
 WORTH = 16 << 20
+_M_ARENA_MAX = -8
 
 
 class Rest:
@@ -44,6 +47,18 @@ class Rest:
         if burst or resident() - self._left >= WORTH:
             trim()
             self._trimmed, self._left = done, resident()
+
+
+def few_arenas(threads: int) -> None:
+    """Lets the C library have one arena for each of so many encoders, and one for all else.
+
+    A module that is alone is encoded by threads that end with it, and the next ones may start a
+    new arena, up to eight for each CPU. Each keeps pages that something small lies in: 14 MB more
+    after 4,000 encodes, and on. Before the first other thread starts, or it has no effect.
+    """
+    limit = getattr(ctypes.CDLL(None), "mallopt", None)
+    if limit is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        limit(_M_ARENA_MAX, threads + 1)
 
 
 def trim() -> None:

@@ -1,12 +1,15 @@
 """When something that was prepared may be installed."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from btfd.encode import TICK_NS, BaseInfo, Prepared, Request, encode_file, prepare
-from btfd.engine import Stamp, stamp_of
+from btfd.engine import Encoded, Stamp, stamp_of
+from btfd.errors import Refused
 from btfd.kbuild import EncoderOptions
 from btfd.resolver import Resolver
 from tests.policy.fake import FakeBase, FakeCore, link
@@ -76,3 +79,25 @@ def test_it_is_dropped_when_nobody_wants_it(path: str) -> None:
     outcome = encode_file(core, path, OVER_ONE, prepared=found, wanted=lambda: False)
     assert outcome.status == "dropped"
     assert prepare(core, path, OVER_ONE, wanted=lambda: False) is None
+
+
+class Halfway(FakeCore):
+    """Reads a file of which the second half is written, and the file closed, a moment later."""
+
+    def encode(self, path: str, *rest: Any, **more: Any) -> Encoded:
+        with open(path, "a") as f:
+            f.write("the second half\n")
+        raise Refused("cut off", kind="elf", path=path)
+
+
+def test_what_was_written_meanwhile_has_not_failed(path: str) -> None:
+    assert encode_file(Halfway(), path, OVER_ONE).status == "busy"
+
+
+def test_what_is_gone_meanwhile_has_not_failed(path: str) -> None:
+    class Gone(FakeCore):
+        def encode(self, path: str, *rest: Any, **more: Any) -> Encoded:
+            os.unlink(path)
+            raise Refused("no such file", kind="io", path=path)
+
+    assert encode_file(Gone(), path, OVER_ONE).status == "busy"

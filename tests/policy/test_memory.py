@@ -1,9 +1,35 @@
 """When free memory is given back."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 
 from btfd import memory
 from btfd.memory import BURST, QUIET, WORTH, Rest
+from tests.support.run import run
+
+#: Eight threads that allocate at the same time, and how many arenas that took.
+ARENAS = """
+import ctypes, sys, threading
+from btfd.memory import few_arenas
+if sys.argv[2] != "0":
+    few_arenas(int(sys.argv[2]))
+meet = threading.Barrier(8)
+def allocate():
+    block = [bytes(1000 + n) for n in range(100)]
+    meet.wait()
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+told = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, told)
+libc.fclose(told)
+print(open(sys.argv[1]).read().count("<heap nr="))
+"""
 
 
 class Machine:
@@ -70,3 +96,19 @@ def test_trim_gives_back_what_was_freed() -> None:
     memory.trim()
     assert memory.resident() < full - (32 << 20)
     assert len(kept) == 100
+
+
+def arenas(tmp_path: Path, threads: int, **environment: str) -> int:
+    done = run(
+        sys.executable, "-c", ARENAS, tmp_path / "told", str(threads),
+        env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(os.confstr("CS_GNU_LIBC_VERSION") is None, reason="not the GNU C library")
+def test_threads_that_come_and_go_share_few_arenas(tmp_path: Path) -> None:
+    assert arenas(tmp_path, 0) > 3
+    assert arenas(tmp_path, 2) <= 3
+    assert arenas(tmp_path, 1, MALLOC_ARENA_MAX="6") > 2, "the user has said how many"
