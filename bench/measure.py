@@ -140,7 +140,9 @@ class Warm:
         copy = work / "warm.ko"
         shutil.copyfile(module, copy)
         start, cpu = time.perf_counter(), time.process_time()
-        made = self.core.encode(copy, self.base, self.features, lang_exclude=["rust"], threads=1)
+        made = self.core.encode(
+            copy, self.base, self.features, lang_exclude=["rust"], threads=1, keep=True
+        )
         self.core.install(copy, made.btf, made.stamp)
         wall, used = time.perf_counter() - start, time.process_time() - cpu
         if series is not None:
