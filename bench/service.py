@@ -18,11 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import CannotMeasure
+from tests.support.run import KBUILD_FEATURES
 
 #: Seconds until a daemon that says nothing counts as broken.
 PATIENCE = 600.0
 
 Event = dict[str, Any]
+
+
+#: Modules of packages have kbuild's BTF, made with what its pahole knew at the time.
+ENCODER = {"BTFD_USE": "watcher", "BTFD_BTF_FEATURES": KBUILD_FEATURES.replace(",", ":")}
 
 
 class Service:
@@ -39,7 +44,12 @@ class Service:
             stderr=subprocess.PIPE,
             text=True,
             errors="surrogateescape",
-            env={**os.environ, "XDG_CACHE_HOME": str(cache), "XDG_RUNTIME_DIR": str(cache)},
+            env={
+                **os.environ,
+                **ENCODER,
+                "XDG_CACHE_HOME": str(cache),
+                "XDG_RUNTIME_DIR": str(cache),
+            },
         )
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._listen, daemon=True).start()
