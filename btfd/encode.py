@@ -190,8 +190,10 @@ def encode_file(
     except Busy as e:
         return Outcome(path, "busy", e.cause, e.hint)
     except Refused as e:
-        # In this order: a writer that is done by the first look has left another stamp.
-        if detached is None and (being_written(path) or stamp_of(path) != before):
+        # In this order: a writer that is done by the first look has left another stamp. An install
+        # that failed has done so itself, and looked at the file before.
+        changed = being_written(path) or (e.kind != "install" and stamp_of(path) != before)
+        if detached is None and changed:
             return Outcome(path, "busy", "somebody is writing it")
         return _failed(path, e, before, lasting=e.lasting, explain=e.kind in ("elf", "dwarf"))
     except Problem as e:

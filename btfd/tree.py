@@ -174,7 +174,12 @@ class BuildTree:
         folder, name = os.path.split(os.path.join(self.root, module))
         if os.path.islink(os.path.join(folder, name)):
             return False
-        return folder == self.root or os.path.realpath(folder) == folder
+        real = os.path.realpath(folder)
+        if folder == self.root or real == folder:
+            return True
+        # The tree was moved, and a link left in the root's place.
+        root = os.path.realpath(self.root)
+        return real == os.path.normpath(os.path.join(root, os.path.dirname(module)))
 
     def listed(self) -> frozenset[str] | None:
         """What modules.order names; None where every `.ko` counts."""
