@@ -16,7 +16,7 @@
 
 use super::hash::{Identity, Key};
 use super::known::{Found, Known};
-use super::sketch::{Sketch, TagKind, tag_kind_of};
+use super::sketch::{Sketch, TagKind, is_forward, tag_kind_of};
 use super::types::{Identities, Loose, tag};
 use crate::btf::{Btf, Kind, Type};
 
@@ -69,7 +69,7 @@ impl<'b> Rebase<'b> {
         };
         let name = self.key.text(below.string(None, ty.name()));
         let Some(tag) = self.new.tags.get(&tag(self.key, kind, name)) else { return false };
-        let forward = is_forward(ty);
+        let forward = is_forward(ty.info());
         let means_more = tag.ambiguous || tag.forward != forward;
         let may_mean_more = forward && self.has_other(kind, name);
         !means_more && !may_mean_more && !self.became_twin(identity)
@@ -158,14 +158,5 @@ impl<'b> Rebase<'b> {
         }
         let loose = loose.get(index);
         !self.new.has_twin(loose, own) || self.old.has_twin(loose, own)
-    }
-}
-
-/// Whether it only declares what another type defines.
-fn is_forward(ty: Type<'_>) -> bool {
-    match ty.kind() {
-        Some(Kind::Fwd) => true,
-        Some(Kind::Enum | Kind::Enum64) => ty.vlen() == 0,
-        _ => false,
     }
 }

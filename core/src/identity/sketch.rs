@@ -323,12 +323,17 @@ impl Sketch {
     /// Whether it only declares what another type defines.
     #[inline]
     pub(super) fn is_forward(&self, index: usize) -> bool {
-        let info = self.outlines[index].info;
-        match Kind::from_u32(info >> 24 & 0x7f) {
-            Some(Kind::Fwd) => true,
-            Some(Kind::Enum | Kind::Enum64) => info & MAX_VLEN == 0,
-            _ => false,
-        }
+        is_forward(self.outlines[index].info)
+    }
+}
+
+/// Whether a type with this kind and number of elements only declares what another defines.
+#[inline]
+pub(super) fn is_forward(info: u32) -> bool {
+    match Kind::from_u32(info >> 24 & 0x7f) {
+        Some(Kind::Fwd) => true,
+        Some(Kind::Enum | Kind::Enum64) => info & MAX_VLEN == 0,
+        _ => false,
     }
 }
 
