@@ -66,9 +66,10 @@ def test_killed_while_it_copies(tree: Tree, state: Path, tmp_path: Path) -> None
     left = left_in(tree)
     assert len(left) == 1, "not one kill met a copy"
     with serving(tree, state) as service:
-        cleaned = [e["path"] for e in service.events if e["event"] == "cleaned"]
-        assert cleaned == [f"drivers/d0/{left[0]}"]
-        assert left_in(tree) == []
+        pass
+    assert left_in(tree) == []
+    cleaned = [e["path"] for e in service.events if e["event"] == "cleaned"]
+    assert cleaned == [f"drivers/d0/{left[0]}"]
 
 
 def test_what_a_killed_install_left_is_removed_unless_it_is_somebodys_only_link(
@@ -86,7 +87,8 @@ def test_what_a_killed_install_left_is_removed_unless_it_is_somebodys_only_link(
     for name, data in zip(names, contents, strict=True):
         (folder / name).write_bytes(data)
     with serving(tree, state) as service:
-        told = {(e["event"], e.get("path")) for e in service.events}
+        pass
+    told = {(e["event"], e.get("path")) for e in service.events}
     assert left_in(tree) == names[-1:]
     expected = {("cleaned", f"drivers/d0/{name}") for name in names[:-1]}
     assert told >= expected | {("leftover", f"drivers/d0/{names[-1]}")}
@@ -103,8 +105,9 @@ def test_a_restart_encodes_only_what_is_stale(tree: Tree, state: Path) -> None:
         pass
     tree.link("drivers/d1/m1.ko", 9)
     with serving(tree, state) as service:
-        done = [e["path"] for e in service.events if e["event"] in ("encoded", "unchanged")]
-        assert done == ["drivers/d1/m1.ko"]
+        pass  # the file is right before its event is told
+    done = [e["path"] for e in service.events if e["event"] in ("encoded", "unchanged")]
+    assert done == ["drivers/d1/m1.ko"]
 
 
 def test_what_changed_while_nobody_looked(tree: Tree, state: Path) -> None:
