@@ -39,11 +39,11 @@ class Base:
     def load(path: Path) -> Base:
         """From an ELF file with a .BTF section, or a raw BTF file such as /sys/kernel/btf/vmlinux."""
     @staticmethod
-    def from_bytes(btf: bytes) -> Base:
-        """From raw BTF."""
+    def from_bytes(btf: bytes, *, digest: str | None = None) -> Base:
+        """From raw BTF; `digest`, where it is known, is taken as given."""
     @property
     def digest(self) -> str:
-        """Hex digest of the BTF bytes: equal digests, equal bases."""
+        """SHA-256 of the BTF bytes, in hexadecimal digits."""
     @property
     def types(self) -> int:
         """Number of types, void left out."""
@@ -112,7 +112,7 @@ class Encoded:
         """Milliseconds: read, dwarf, append, dedup; ids and full where there are some."""
     @property
     def kept(self) -> bytes | None:
-        """What `Rebase.over` needs, where it was asked for and all types could be told by identity."""
+        """What `Rebase.install` needs, where it was asked for and types could be told by identity."""
 
 def encode(
     path: Path,
@@ -137,19 +137,45 @@ def encode(
     Errors: CoreError.
     """
 
+class Moved:
+    """A module whose file has its BTF over another base."""
+
+    @property
+    def status(self) -> str:
+        """As that of `install`."""
+    @property
+    def btf(self) -> bytes: ...
+    @property
+    def types(self) -> int:
+        """Types in the split BTF."""
+    @property
+    def stamp(self) -> Stamp:
+        """Of the file as it is now."""
+    @property
+    def warnings(self) -> list[str]:
+        """Those of the encode."""
+    @property
+    def stages(self) -> dict[str, float]:
+        """Milliseconds: move, install."""
+
 class Rebase:
     """A way from one base to another, for what was kept of encodes over the old one.
 
-    Cost: 6 ms and, for each base once, 15 ms for the identities of its types.
+    Cost: 10 ms and, for each base once, 15 ms for the identities of its types; 6 MB.
     """
 
     def __init__(self, old: Base, new: Base) -> None: ...
-    def over(self, kept: bytes) -> tuple[bytes, int, int] | None:
-        """The BTF over the new base, and how many types and functions it has.
+    def install(
+        self, modules: Sequence[tuple[bytes, Stamp, bytes, bytes]], *, release: str | None = None
+    ) -> list[Moved | None]:
+        """Puts the BTF of modules over the new base into their files, one after the other.
 
-        The BTF is the same bytes as those of an encode over the new base. None where only that can
-        tell, or where `kept` is damaged or of another version; it must be of this old base. About
-        0.1 ms for a module.
+        Of each module the path, the stamp that the file must have, the path of a file that holds 8
+        bytes and after them `Encoded.kept` of an encode over the old base, and those bytes. The BTF
+        is the same bytes as those of an encode over the new base. None for each module that is left
+        as it was, for whatever reason: only the DWARF can tell, what was kept is damaged or of
+        another version, the file is another one or in use. With `release`, also where the module was
+        made for another kernel. About 0.1 ms for a module.
         """
 
 def install(

@@ -1,11 +1,12 @@
 """Loaded bases, shared by trees and clients.
 
 Contract: a base is parsed once for all who ask for the same BTF, under whatever path. `load` gives
-what is at a path now; `at` gives it only where it is the file of a stamp. The `KEEP` paths asked
-for last stay loaded; others are dropped as soon as no tree holds them. Safe from any thread;
-loading is done by one at a time, the others wait for it.
+what is at a path now; `at` gives it only where it is the file of a stamp; `copy` gives the one of a
+digest, from a file that may have been damaged. The `KEEP` paths loaded last stay loaded; others are
+dropped as soon as nobody holds them. Safe from any thread; loading is done by one at a time, the
+others wait for it.
 
-Cost: reading and hashing 4 MB takes 5 ms, parsing and indexing 0.1 s; a base takes about 15 MB.
+Cost: reading and hashing 4 MB takes 5 ms, parsing and indexing 15 ms; a base takes about 15 MB.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from btfd import elf
 from btfd.encode import BaseInfo
-from btfd.engine import Core, Stamp, stamp_of
+from btfd.engine import Base, Core, Stamp, stamp_of
 from btfd.errors import Problem
 
 KEEP = 4
@@ -27,11 +28,11 @@ class Bases:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._lock = threading.Lock()
-        self._by_content: WeakValueDictionary[bytes, BaseInfo] = WeakValueDictionary()
+        self._loaded: WeakValueDictionary[str, Base] = WeakValueDictionary()
         self._recent: OrderedDict[str, tuple[Stamp, BaseInfo]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._by_content)
+        return len(self._loaded)
 
     def load(self, path: str) -> BaseInfo:
         """The base at `path`. Raises Problem."""
@@ -46,6 +47,20 @@ class Bases:
             base = self._load(path, stamp)
             return base if path in self._recent else None
 
+    def copy(self, path: str, digest: str) -> Base | None:
+        """The base of this digest: one that is loaded, else the raw BTF at `path` if it is that.
+
+        Raises Problem.
+        """
+        with self._lock:
+            base = self._loaded.get(digest)
+            if base is None:
+                btf = self._core.read_btf(path)
+                if _digest(btf) != digest:
+                    return None
+                base = self._loaded[digest] = self._core.parse_base(btf, digest)
+            return base
+
     def clear(self) -> None:
         """Drops what no tree holds."""
         with self._lock:
@@ -59,15 +74,22 @@ class Bases:
             self._recent.move_to_end(path)
             return known[1]
         self._recent.pop(path, None)
-        content = hashlib.blake2b(self._core.read_btf(path), digest_size=20).digest()
-        release = elf.kernel_release(path)
-        shared = self._by_content.get(content)
-        base = self._core.load_base(path) if shared is None else shared.base
-        info = BaseInfo(path, base, release)
+        info = BaseInfo(path, self._shared(self._core.read_btf(path)), elf.kernel_release(path))
         if stamp_of(path) != stamp:
             return info  # changed meanwhile: right for whoever looks again, not to be kept
-        self._by_content[content] = info
         self._recent[path] = (stamp, info)
         while len(self._recent) > KEEP:
             self._recent.popitem(last=False)
         return info
+
+    def _shared(self, btf: bytes) -> Base:
+        digest = _digest(btf)
+        base = self._loaded.get(digest)
+        if base is None:
+            base = self._loaded[digest] = self._core.parse_base(btf, digest)
+        return base
+
+
+def _digest(btf: bytes) -> str:
+    """What `Base.digest` is, too."""
+    return hashlib.sha256(btf).hexdigest()

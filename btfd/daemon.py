@@ -33,7 +33,7 @@ from btfd.errors import Problem
 from btfd.journal import Recorder
 from btfd.memory import Rest
 from btfd.notify import Notifier, Wake
-from btfd.tree import NEW_LINK, BaseState, BuildTree
+from btfd.tree import BASE_CHANGED, NEW_LINK, BaseState, BuildTree
 from btfd.watch import Appeared, Changed, Lost, Synced, Watcher
 from btfd.work import Ours, Work
 
@@ -446,7 +446,9 @@ class Daemon:
             return
         found = self.tree.stale()
         for item in found:
-            self.work.scheduler.find(item.path, item.reason)
+            # Only the base has changed: what is kept of many modules is moved in one go.
+            crowd = item.reason == BASE_CHANGED and self.tree.movable(item.path) is not None
+            self.work.scheduler.find(item.path, item.reason, crowd=crowd)
         if found:
             self.journal.record("stale", self.tree.root, modules=len(found), because=why)
 

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from btfd import elf, resolver
-from btfd.engine import Base, Core, Encoded, Graph, Stamp, stamp_of
+from btfd.engine import Base, Core, Encoded, Graph, Moved, Stamp, stamp_of
 from btfd.errors import Busy, Problem, Refused, Superseded, from_os
 from btfd.kbuild import EncoderOptions
-from btfd.kept import Kept
+from btfd.kept import Kept, Movable
 from btfd.resolver import Resolver, Settled
+from btfd.store import Held
 from btfd.writers import being_written
 
 #: Bytes of a file up to which its full size costs next to nothing: 1 to 3 ms, beside 2 to 4 for the
@@ -29,7 +30,7 @@ from btfd.writers import being_written
 FULL_UP_TO = 4 << 20
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True, slots=True)
 class BaseInfo:
     """A base with what is known about it outside its BTF."""
 
@@ -50,7 +51,7 @@ class Request:
     force_base: bool = False
     resolver: Resolver = resolver.NATIVE
     kept: Kept | None = None
-    """Where types are kept, and may be found, when only the base has changed."""
+    """Where types are kept for when only the base will have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Outcome:
     """Build id, and the words of `.BTF_ids` that the linker wrote: `earlier` of the next time."""
     feedback: list[dict[str, Any]] | None = None
     """What changed since the last result; None where that is not known."""
+    held: Held | None = None
+    """What is kept of its types."""
 
     @property
     def good(self) -> bool:
@@ -94,6 +97,10 @@ TICK_NS = 10_000_000
 #: maker were there, and right; failed: see the reason; superseded: a newer file is at the path;
 #: busy: somebody is writing it; dropped: not wanted now.
 STATUSES = ("encoded", "unchanged", "kept", "failed", "superseded", "busy", "dropped")
+
+
+#: What an install answers, as a status.
+_STATUS = {"written": "encoded", "unchanged": "unchanged"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,22 +138,17 @@ def prepare(
     below = base.base if base else None
     features, left_out = usable(request, detached)
     began = time.time_ns()
-    kept = request.kept if detached is None else None
-    made: Encoded | None = None
-    if kept is not None and below is not None:
-        made = kept.moved(core, path, stamp_of(path), below, request.options.key)
-    if made is None:
-        made = core.encode(
-            path,
-            below,
-            features,
-            lang_exclude=request.options.lang_exclude,
-            threads=request.threads,
-            full=request.full,
-            resolve=detached is None,
-            earlier=earlier,
-            keep=kept is not None,
-        )
+    made = core.encode(
+        path,
+        below,
+        features,
+        lang_exclude=request.options.lang_exclude,
+        threads=request.threads,
+        full=request.full,
+        resolve=detached is None,
+        earlier=earlier,
+        keep=request.kept is not None and detached is None,
+    )
     if base is not None and not request.force_base:
         check_release(made.vermagic, base)
     if not wanted():
@@ -226,17 +228,16 @@ def _install(
     base, made, done = prepared.request.base, prepared.made, prepared.done
     stages = dict(prepared.stages)
     started = time.perf_counter()
-    stamp = made.stamp
+    stamp, held = made.stamp, None
     if detached is not None:
         status = _write_detached(core, detached, done.btf)
     else:
         word, stamp = core.install(
             path, done.btf, made.stamp, btf_ids=done.words, base=made.btf_base
         )
-        status = "encoded" if word == "written" else "unchanged"
+        status = _STATUS[word]
         if prepared.request.kept is not None and base is not None:
-            options = prepared.request.options
-            prepared.request.kept.put(path, stamp, base.base, options.key, made)
+            held = prepared.request.kept.put(path, base.base, made)
     installed = time.perf_counter()
     stages["install"] = (installed - started) * 1000
     feedback = compare((done.btf, base.base if base else None, made.btf_base))
@@ -255,6 +256,22 @@ def _install(
         target=detached,
         link=_link(made),
         feedback=feedback,
+        held=held,
+    )
+
+
+def of_moved(module: Movable, made: Moved) -> Outcome:
+    """What became of a module that was not encoded: what was kept of it was put onto the base."""
+    return Outcome(
+        module.path,
+        _STATUS[made.status],
+        types=made.types,
+        size=len(made.btf),
+        stamp=made.stamp,
+        input=module.stamp,
+        stages=dict(made.stages),
+        warnings=tuple(made.warnings),
+        held=module.held,
     )
 
 

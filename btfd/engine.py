@@ -9,7 +9,7 @@ imported at the first call of `native()`, so `btfd --help` does not pay for it.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -93,10 +93,35 @@ class Encoded(Protocol):
     def kept(self) -> bytes | None: ...
 
 
+class Moved(Protocol):
+    """A module that has its BTF over another base."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def btf(self) -> bytes: ...
+    @property
+    def types(self) -> int: ...
+    @property
+    def stamp(self) -> Stamp: ...
+    @property
+    def warnings(self) -> list[str]: ...
+    @property
+    def stages(self) -> Mapping[str, float]: ...
+
+
 class Rebase(Protocol):
     """A way from one base to another."""
 
-    def over(self, kept: bytes) -> tuple[bytes, int, int] | None: ...
+    def install(
+        self, modules: Sequence[tuple[str, Stamp, str, bytes]], *, release: str | None
+    ) -> Sequence[Moved | None]:
+        """Puts what was kept of modules into their files; None for each that is as it was.
+
+        Of each module the path, the state that the file must be in, the file that holds what was
+        kept, and the mark that it begins with. `release`: those of another kernel stay as they are.
+        """
+        ...
 
 
 class Core(Protocol):
@@ -104,6 +129,10 @@ class Core(Protocol):
 
     def load_base(self, path: str) -> Base:
         """Parses and indexes base BTF: an ELF file with .BTF, or a raw BTF file."""
+        ...
+
+    def parse_base(self, btf: bytes, digest: str) -> Base:
+        """The same from raw BTF, of which the digest is known."""
         ...
 
     def encode(
@@ -190,6 +219,20 @@ class Core(Protocol):
         ...
 
 
+class _Rebase:
+    """`Rebase` over the Rust extension."""
+
+    def __init__(self, rebase: "_core.Rebase") -> None:
+        self._rebase = rebase
+
+    def install(
+        self, modules: Sequence[tuple[str, Stamp, str, bytes]], *, release: str | None
+    ) -> Sequence[Moved | None]:
+        name = os.fsencode
+        places = [(name(path), stamp, name(kept), mark) for path, stamp, kept, mark in modules]
+        return self._rebase.install(places, release=release)
+
+
 class Native:
     """`Core` over the Rust extension."""
 
@@ -213,6 +256,10 @@ class Native:
     def load_base(self, path: str) -> Base:
         with self._translate(path):
             return self._core.Base.load(os.fsencode(path))
+
+    def parse_base(self, btf: bytes, digest: str) -> Base:
+        with self._translate():
+            return self._core.Base.from_bytes(btf, digest=digest)
 
     def encode(
         self,
@@ -244,7 +291,7 @@ class Native:
         with self._translate():
             a, b = _own(old), _own(new)
             assert a is not None and b is not None
-            return self._core.Rebase(a, b)
+            return _Rebase(self._core.Rebase(a, b))
 
     def install(
         self,

@@ -6,6 +6,7 @@ of the tree itself goes before what is said of all. Cost: the tree's, which read
 and its rows of the index.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,9 @@ def opened(
     """Opens a tree. `bases`: those of a service, which trees share."""
     index = None if settings.cache == "none" else settings.cache or default_path()
     store = Store(index)
-    kept = None if index is None else Kept(os.path.join(os.path.dirname(index), "types"))
+    if bases is None:
+        bases = Bases(core)
+    kept = None if index is None else Kept(_types(index, tree.root), core, bases.copy)
     try:
         wanted = options(settings, tree)
         yield (
@@ -47,3 +50,9 @@ def opened(
         )
     finally:
         store.close()
+
+
+def _types(index: str, root: str) -> str:
+    """Where types of a tree's modules are kept: beside the index."""
+    name = hashlib.blake2b(os.fsencode(os.path.realpath(root)), digest_size=16).hexdigest()
+    return os.path.join(os.path.dirname(index), "types", name)

@@ -15,7 +15,8 @@ when it is first needed (0.1 s for 4 MB), not to find out that nothing is stale.
 
 import enum
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from btfd import elf, kbuild, resolver, usage
@@ -24,8 +25,8 @@ from btfd.encode import BaseInfo, Outcome, Request, encode_file
 from btfd.engine import Core, Stamp, stamp_of
 from btfd.errors import Problem, Refused
 from btfd.kbuild import EncoderOptions
-from btfd.kept import Kept
-from btfd.store import BaseRecord, Record, Store
+from btfd.kept import Kept, Movable
+from btfd.store import BaseRecord, Held, Record, Store
 from btfd.watch import SKIP, SKIP_PREFIX
 from btfd.writers import being_written
 
@@ -164,22 +165,33 @@ class BuildTree:
         """Modules that exist, relative to the root, in kbuild's order where it keeps one."""
         listed = kbuild.modules_order(self.root)
         found = self._walk() if listed is None else listed
-        return [m for m in found if self.holds(m) and os.path.isfile(os.path.join(self.root, m))]
+        inside: dict[str, bool] = {}
+        return [m for m in found if self._is_file(m) and self._inside(os.path.dirname(m), inside)]
 
     def holds(self, module: str) -> bool:
         """Whether a module's real place is in this tree, not in another by a symbolic link.
 
-        What two trees would both encode, over two bases, would never come to rest.
+        What two trees would both encode, over two bases, would never come to rest. The root itself
+        may be a link: the tree was moved, and one left in its place.
         """
-        folder, name = os.path.split(os.path.join(self.root, module))
-        if os.path.islink(os.path.join(folder, name)):
+        is_link = os.path.islink(os.path.join(self.root, module))
+        return not is_link and self._inside(os.path.dirname(module), {})
+
+    def _is_file(self, module: str) -> bool:
+        try:
+            return stat.S_ISREG(os.lstat(os.path.join(self.root, module)).st_mode)
+        except OSError:
             return False
-        real = os.path.realpath(folder)
-        if folder == self.root or real == folder:
-            return True
-        # The tree was moved, and a link left in the root's place.
-        root = os.path.realpath(self.root)
-        return real == os.path.normpath(os.path.join(root, os.path.dirname(module)))
+
+    def _inside(self, folder: str, known: dict[str, bool]) -> bool:
+        """Whether no link leads to a directory of the tree. `known`: what was found of others."""
+        found = known.get(folder)
+        if found is None:
+            above = os.path.dirname(folder)
+            is_link = os.path.islink(os.path.join(self.root, folder))
+            found = above == folder or (not is_link and self._inside(above, known))
+            known[folder] = found
+        return found
 
     def listed(self) -> frozenset[str] | None:
         """What modules.order names; None where every `.ko` counts."""
@@ -204,7 +216,8 @@ class BuildTree:
 
     def relative(self, path: str) -> str:
         """A path below the root, relative to it."""
-        return os.path.relpath(path, self.root)
+        start = self.root + "/"
+        return path[len(start) :] if path.startswith(start) else os.path.relpath(path, self.root)
 
     def why(self, module: str) -> str | None:
         """Why a module is stale, or None where it is not (or is gone)."""
@@ -276,26 +289,49 @@ class BuildTree:
         states = {record.status for record in self._records.values()}
         return SKIPPED in states and not states & {"encoded", "unchanged", KEPT}
 
-    def record(self, module: str, outcome: Outcome, digest: str) -> None:
+    def movable(self, module: str) -> Movable | None:
+        """What is kept of a module for which only the base has changed, where that is the case."""
+        record = self._records.get(module)
+        if self._kept is None or record is None or record.held is None:
+            return None
+        if record.options != self._key(record.status):
+            return None
+        return Movable(os.path.join(self.root, module), record.stamp, record.held)
+
+    def record(self, outcomes: Mapping[str, Outcome], digest: str) -> None:
         """Remembers what came out, made against the base of this digest."""
-        keep = outcome.good or (outcome.status == "failed" and outcome.lasting)
-        if not keep or outcome.stamp is None:
+        records = {}
+        for module, outcome in outcomes.items():
+            keep = outcome.good or (outcome.status == "failed" and outcome.lasting)
+            if not keep or outcome.stamp is None:
+                continue
+            self._forget_types(module, outcome.held)
+            status = SKIPPED if outcome.bare else outcome.status
+            records[module] = Record(
+                outcome.stamp,
+                digest,
+                self._key(status),
+                status,
+                outcome.reason,
+                outcome.types,
+                outcome.size,
+                outcome.held,
+            )
+            if outcome.link is not None and outcome.link != self._links.get(module):
+                self._links[module] = outcome.link
+                self._store.remember_link(self.root, module, outcome.link)
+        if records:
+            self._records.update(records)
+            self._store.remember(self.root, records)
+
+    def _forget_types(self, module: str, held: Held | None) -> None:
+        """Drops what was kept of a module's types, unless `held` has taken its place."""
+        record = self._records.get(module)
+        before = None if record is None else record.held
+        if self._kept is None or before is None:
             return
-        status = SKIPPED if outcome.bare else outcome.status
-        record = Record(
-            outcome.stamp,
-            digest,
-            self._key(status),
-            status,
-            outcome.reason,
-            outcome.types,
-            outcome.size,
-        )
-        self._records[module] = record
-        self._store.remember(self.root, module, record)
-        if outcome.link is not None and outcome.link != self._links.get(module):
-            self._links[module] = outcome.link
-            self._store.remember_link(self.root, module, outcome.link)
+        if held is None or held.origin != before.origin:
+            self._kept.forget(os.path.join(self.root, module), before)
 
     def earlier(self, module: str) -> tuple[str, bytes] | None:
         """Build id and `.BTF_ids` of a module as its link was when we first saw it."""

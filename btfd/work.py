@@ -5,10 +5,11 @@ has to be left alone for now: because a make with kbuild's BTF step is at work i
 because installing failed several times in a row. `collect` takes outcomes, remembers and records
 them. A trouble that may pass (disk full, no permission) is told once and tried again with growing
 pauses. Threads that are free encode what has not settled yet, so that only the install is left to
-do then; not where kbuild makes the BTF, which would be for nothing. Everything but the encoding
-itself happens in the caller's thread.
+do then; not where kbuild makes the BTF, which would be for nothing. Modules for which only the base
+has changed go `CROWD` at a time; those that have to be encoded after all then wait for a thread
+like any other. Everything but the encoding itself happens in the caller's thread.
 
-Cost: about 50 us a job beside the encoding.
+Cost: about 100 us a job beside the encoding, 50 in a crowd.
 """
 
 import os
@@ -20,16 +21,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from btfd import kbuild, usage
-from btfd.encode import Outcome, Prepared, Request, encode_file, full_is_cheap, prepare
+from btfd.encode import (
+    Outcome,
+    Prepared,
+    Request,
+    encode_file,
+    full_is_cheap,
+    of_moved,
+    prepare,
+)
 from btfd.engine import Core, Graph
 from btfd.errors import Problem
 from btfd.feedback import Memory
 from btfd.journal import Recorder
+from btfd.kept import Movable
 from btfd.schedule import Breaker, Job, Scheduler
 from btfd.tree import BASE_CHANGED, NEVER, NEW_LINK, SKIPPED, BuildTree
 
 #: With `once`: how often a busy file is tried (about 15 s in all).
 ATTEMPTS_ONCE = 12
+
+#: Modules that are moved to another base in one go: 5 ms, for which an edit may have to wait.
+CROWD = 32
 
 #: Whether bytes are what we answered for a path over the base of a digest.
 Ours = Callable[[str, bytes, str], bool]
@@ -45,6 +58,13 @@ class _Ready:
 class _Done:
     job: Job
     outcome: Outcome
+    digest: str
+
+
+@dataclass(slots=True)
+class _Crowd:
+    jobs: list[Job]
+    outcomes: list[Outcome | None]
     digest: str
 
 
@@ -78,7 +98,9 @@ class Work:
         self._ours: Ours = ours or (lambda *_: False)
         self._progress = progress or (lambda *_: None)
         self._memory = Memory()
-        self._done: queue.SimpleQueue[_Done | _Ready] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[_Done | _Ready | _Crowd] = queue.SimpleQueue()
+        self._crowds = 0
+        self._crowded = 0
         self._breaker = Breaker()
         self._building = False
         self._looked = float("-inf")
@@ -90,10 +112,20 @@ class Work:
         self.scheduler.eager = self._tree.use.who != kbuild.KBUILD and not self._breaker.open
         return self._start_due(pool, now) and self._start_ahead(pool, now)
 
+    @property
+    def _busy(self) -> int:
+        """Threads at work."""
+        return self.scheduler.occupied - self._crowded + self._crowds
+
     def _start_due(self, pool: Executor, now: float) -> bool:
-        while self.scheduler.occupied < self.jobs:
+        while self._busy < self.jobs:
             if self._breaker.due(self.scheduler.running) > now:
                 return True
+            crowd = self.scheduler.take_crowd(now, 1 if self._breaker.open else CROWD)
+            if crowd:
+                if not self._start_crowd(pool, crowd, now):
+                    return False
+                continue
             job = self.scheduler.take(now)
             if job is None:
                 return True
@@ -116,8 +148,30 @@ class Work:
             self._submit(pool, job, self._share(job, request, alone))
         return True
 
+    def _start_crowd(self, pool: Executor, jobs: list[Job], now: float) -> bool:
+        wait = self._hold(jobs[0], now)
+        if wait is not None:
+            for job in jobs:
+                self.scheduler.postpone(job, wait)
+            return True
+        try:
+            request = self._tree.request()
+        except Problem:
+            for job in jobs:
+                self.scheduler.retry(job, now)
+            return False
+        movable: list[tuple[Job, Movable]] = []
+        for job in jobs:
+            found = self._tree.movable(job.path)
+            if found is None:
+                self.scheduler.alone(job)
+            else:
+                movable.append((job, found))
+        self._submit_crowd(pool, movable, request)
+        return True
+
     def _start_ahead(self, pool: Executor, now: float) -> bool:
-        while self.scheduler.occupied < self.jobs:
+        while self._busy < self.jobs:
             job = self.scheduler.ahead(now)
             if job is None:
                 return True
@@ -165,7 +219,7 @@ class Work:
 
     def next_due(self) -> float | None:
         """When there will be something to dispatch; None: not by itself."""
-        if self.scheduler.occupied >= self.jobs:
+        if self._busy >= self.jobs:
             return None
         due = self.scheduler.next_due()
         if due is None:
@@ -179,10 +233,14 @@ class Work:
                 done = self._done.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(done, _Ready):
-                self.scheduler.prepared(done.job, done.prepared)
-            else:
-                self._finish(done, now)
+            match done:
+                case _Ready(job, prepared):
+                    self.scheduler.prepared(job, prepared)
+                case _Done(job, outcome, digest):
+                    self._tree.record({job.path: outcome}, digest)
+                    self._finish(job, outcome, now)
+                case _Crowd():
+                    self._finish_crowd(done, now)
 
     def forget(self, module: str) -> None:
         """A module is gone, or right: nothing of its past matters."""
@@ -234,7 +292,6 @@ class Work:
                 return None  # nobody asks any more
             if job.reason != BASE_CHANGED:
                 return self._memory.news(self._core, path, graph)
-            # Thousands follow a change of the base; what comes next is compared with these.
             self._memory.remember(path, graph)
             return None
 
@@ -264,6 +321,37 @@ class Work:
 
         pool.submit(work).add_done_callback(finished)
 
+    def _submit_crowd(
+        self, pool: Executor, movable: list[tuple[Job, Movable]], request: Request
+    ) -> None:
+        assert request.base is not None and request.kept is not None
+        base, kept = request.base, request.kept
+        jobs = [job for job, _ in movable]
+        release = None if request.force_base else base.release
+
+        def work() -> list[Outcome | None]:
+            wanted = [found for job, found in movable if job.wanted]
+            moved = dict(zip(wanted, kept.move(wanted, base.base, release), strict=True))
+            outcomes: list[Outcome | None] = []
+            for _, found in movable:
+                made = moved.get(found)
+                outcomes.append(None if made is None else of_moved(found, made))
+                if made is not None and not self.once:
+                    # Thousands follow a change of the base; what comes next is compared with these.
+                    self._memory.remember(found.path, (made.btf, base.base, None))
+            return outcomes
+
+        def finished(future: Future[list[Outcome | None]]) -> None:
+            # Whatever went wrong: who encodes them will meet it too, and tell.
+            failed: list[Outcome | None] = [None] * len(jobs)
+            outcomes = failed if future.exception() else future.result()
+            self._done.put(_Crowd(jobs, outcomes, base.base.digest))
+            self._wake()
+
+        self._crowds += 1
+        self._crowded += len(jobs)
+        pool.submit(work).add_done_callback(finished)
+
     def _prepare(self, pool: Executor, job: Job, request: Request) -> None:
         path = os.path.join(self._tree.root, job.path)
         earlier = self._tree.earlier(job.path)
@@ -278,9 +366,18 @@ class Work:
 
         pool.submit(work).add_done_callback(finished)
 
-    def _finish(self, done: _Done, now: float) -> None:
-        job, outcome = done.job, done.outcome
-        self._tree.record(job.path, outcome, done.digest)
+    def _finish_crowd(self, done: _Crowd, now: float) -> None:
+        self._crowds -= 1
+        self._crowded -= len(done.jobs)
+        pairs = list(zip(done.jobs, done.outcomes, strict=True))
+        self._tree.record({job.path: o for job, o in pairs if o is not None}, done.digest)
+        for job, outcome in pairs:
+            if outcome is None:
+                self.scheduler.alone(job)
+            else:
+                self._finish(job, outcome, now)
+
+    def _finish(self, job: Job, outcome: Outcome, now: float) -> None:
         patient = not self.once or job.attempts < ATTEMPTS_ONCE
         if outcome.status == "busy" and job.wanted and patient:
             self.scheduler.retry(job, now)

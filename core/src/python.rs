@@ -13,9 +13,9 @@ use crate::dedup::{self as engine, DedupError};
 use crate::diff::Index;
 use crate::dwarf::language;
 use crate::elf::btf_ids::{Earlier, IdsError, Pristine};
-use crate::elf::install::{Edit, InstallError, Outcome, Stamp, Way};
+use crate::elf::install::{Edit, InstallError, Installed, Outcome, Stamp, Way};
 use crate::elf::{ElfError, Image, NoBtf, install as installer, open_regular, raw_btf};
-use crate::encode::{self as encoder, EncodeError, Features, IdsWish, Kept};
+use crate::encode::{self as encoder, EncodeError, Features, IdsWish};
 use crate::features;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -184,7 +184,7 @@ fn stack(layers: &[PyBackedBytes]) -> Result<Option<Btf>, BtfError> {
 }
 
 /// Base BTF, parsed and indexed once.
-#[pyclass(frozen, module = "btfd._core")]
+#[pyclass(frozen, weakref, module = "btfd._core")]
 struct Base {
     base: Arc<engine::Base>,
     /// Kept only where the parsed form does not give the same bytes again.
@@ -223,8 +223,10 @@ impl Base {
     }
 
     #[staticmethod]
-    fn from_bytes(py: Python<'_>, btf: PyBackedBytes) -> PyResult<Base> {
-        detached(py, || Base::new(&btf))
+    #[pyo3(signature = (btf, *, digest=None))]
+    fn from_bytes(py: Python<'_>, btf: PyBackedBytes, digest: Option<String>) -> PyResult<Base> {
+        let digest = digest.map_or_else(OnceLock::new, OnceLock::from);
+        detached(py, || Ok(Base { digest, ..Base::new(&btf)? }))
     }
 
     /// SHA-256; Python's own, which is the fastest at hand.
@@ -400,14 +402,20 @@ fn encode(
         // Few modules have ids.
         let resolving = made.ids.as_ref().map(|_| ("ids", ms(stages.ids)));
         let whole = full_size.map(|_| ("full", ms(measured)));
+        let vermagic = vermagic(&image)?;
+        let kept = made.kept.map(|mut kept| {
+            kept.vermagic.clone_from(&vermagic);
+            kept.warnings.clone_from(&made.warnings);
+            kept.to_bytes()
+        });
         Ok(Encoded {
             types: made.btf.types.len(),
             functions: made.btf.types.iter().filter(|t| t.kind() == Some(Kind::Func)).count(),
             full_size,
             stamp: raw_stamp(stamp),
-            vermagic: vermagic(&image)?,
+            vermagic,
             warnings: made.warnings,
-            kept: made.kept.as_ref().map(Kept::to_bytes),
+            kept,
             ids: made.ids,
             stages: [
                 ("read", ms(stages.read)),
@@ -437,22 +445,31 @@ fn install(
 ) -> PyResult<(&'static str, RawStamp)> {
     let path = path_of(path)?;
     detached(py, || {
-        // One without the other could not be read.
-        let below = match &base {
-            Some(base) => Edit::Put { name: ".BTF.base", data: base },
-            None => Edit::Remove { name: ".BTF.base" },
-        };
-        let mut edits = vec![Edit::Put { name: ".BTF", data: &btf }, below];
-        if let Some(data) = btf_ids.as_deref() {
-            edits.push(Edit::Replace { name: ".BTF_ids", data });
-        }
-        let done = installer::install_sections(&path, &edits, &stamp_of(stamp), Way::Auto)?;
+        let done = put_btf(&path, &btf, &stamp_of(stamp), btf_ids.as_deref(), base.as_deref())?;
         let outcome = match done.outcome {
             Outcome::Written => "written",
             Outcome::Unchanged => "unchanged",
         };
         Ok((outcome, raw_stamp(done.stamp)))
     })
+}
+
+/// BTF into a file, with the distilled base that it stands on and the words of `.BTF_ids`, if any.
+fn put_btf(
+    path: &Path,
+    btf: &[u8],
+    stamp: &Stamp,
+    ids: Option<&[u8]>,
+    base: Option<&[u8]>,
+) -> Result<Installed, InstallError> {
+    // One without the other could not be read.
+    let below = match base {
+        Some(data) => Edit::Put { name: ".BTF.base", data },
+        None => Edit::Remove { name: ".BTF.base" },
+    };
+    let mut edits = vec![Edit::Put { name: ".BTF", data: btf }, below];
+    edits.extend(ids.map(|data| Edit::Replace { name: ".BTF_ids", data }));
+    installer::install_sections(path, &edits, stamp, Way::Auto)
 }
 
 #[pyfunction]
@@ -567,6 +584,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Base>()?;
     m.add_class::<Encoded>()?;
     m.add_class::<Ids>()?;
+    m.add_class::<rebase::Moved>()?;
     m.add_class::<rebase::Rebase>()?;
     m.add_function(wrap_pyfunction!(encode, m)?)?;
     m.add_function(wrap_pyfunction!(install, m)?)?;

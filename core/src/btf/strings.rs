@@ -103,7 +103,7 @@ pub struct Interner<'base> {
 }
 
 /// Bytes that one layer's strings may take; the kernel reads a quarter of that.
-const MAX_BYTES: usize = 64 << 20;
+pub const MAX_BYTES: usize = 64 << 20;
 
 impl<'base> Interner<'base> {
     /// A section on top of `base`: its index and its whole bytes. Without a base the section

@@ -11,6 +11,28 @@ impl Run<'_> {
         self.stats
     }
 
+    /// The id that stands for each type of the split layer once it is compact.
+    pub fn places(&self) -> Vec<u32> {
+        let mut next = self.first;
+        let mut places = vec![0; self.split.len()];
+        for (index, id) in self.own_ids().enumerate() {
+            if self.map[id as usize] == id {
+                places[index] = next;
+                next += 1;
+            }
+        }
+        for (index, id) in self.own_ids().enumerate() {
+            if places[index] == 0 {
+                let canonical = self.resolve(id);
+                places[index] = match canonical.checked_sub(self.first) {
+                    Some(own) => places[own as usize],
+                    None => canonical,
+                };
+            }
+        }
+        places
+    }
+
     /// The types that stand for themselves, in their order. Cost: one pass over them.
     pub fn compact(self) -> Types {
         let mut final_ids = vec![0u32; self.split.len()];

@@ -149,6 +149,23 @@ pub struct Stats {
 /// Every id must name a type of the layers, as [`Btf::parse`] checks. After an error the types of
 /// `split` are not to be used.
 pub fn dedup(base: Option<&Base>, split: &mut Btf) -> Result<Stats, DedupError> {
+    fold(base, split, |_| ()).map(|(stats, ())| stats)
+}
+
+/// As [`dedup`], and tells of each type that `split` had the id of the one that now stands for it.
+pub fn dedup_and_tell(
+    base: Option<&Base>,
+    split: &mut Btf,
+) -> Result<(Stats, Vec<u32>), DedupError> {
+    fold(base, split, |run| run.places())
+}
+
+/// `look` is at the run once all is decided.
+fn fold<T>(
+    base: Option<&Base>,
+    split: &mut Btf,
+    look: impl FnOnce(&graph::Run<'_>) -> T,
+) -> Result<(Stats, T), DedupError> {
     check_layers(base, split)?;
     let types_in = split.types.len() as u32;
     let own = Incomparable::of(split.first_id, &split.types);
@@ -171,9 +188,9 @@ pub fn dedup(base: Option<&Base>, split: &mut Btf) -> Result<Stats, DedupError> 
     run.composites()?;
     run.forwards();
     run.references()?;
-    let stats = run.stats();
+    let (stats, seen) = (run.stats(), look(&run));
     split.types = run.compact();
-    Ok(Stats { types_in, types_out: split.types.len() as u32, ..stats })
+    Ok((Stats { types_in, types_out: split.types.len() as u32, ..stats }, seen))
 }
 
 /// Makes names of `split` comparable by offset, and drops its strings that no type uses.

@@ -1,7 +1,7 @@
 //! CUs one after the other: their names become string offsets, their ids file-wide.
 
 use super::functions::Skipped;
-use super::kept::Kept;
+use super::kept::Given;
 use super::notes::Notes;
 use super::variables::{Placed, Rules, Sections};
 use super::{EncodeError, Features, FunctionTable, functions};
@@ -65,7 +65,7 @@ pub(super) struct Finished {
     pub btf: Btf,
     pub warnings: Vec<String>,
     pub skipped: Vec<Skipped>,
-    pub kept: Option<Kept>,
+    pub given: Option<Given>,
 }
 
 impl<'base, 'd> File<'base, 'd> {
@@ -211,7 +211,7 @@ impl<'base, 'd> File<'base, 'd> {
         self.btf.types.push(&[value, info(Kind::DeclTag, 0, false), target, component as u32]);
     }
 
-    /// From now on, remembers what [`Kept`] needs.
+    /// From now on, remembers what [`Given`] needs.
     pub fn keep(&mut self) {
         self.strings.remember();
     }
@@ -236,8 +236,8 @@ impl<'base, 'd> File<'base, 'd> {
         let met = self.strings.take_met();
         self.btf.strings = self.strings.into_bytes();
         let used = self.merge.and_then(|merge| merge.used());
-        let kept = (|| Kept::of(&self.btf, self.doubtful, self.base?, used?, &met?))();
-        Ok(Finished { btf: self.btf, warnings: self.notes.into_lines(), skipped, kept })
+        let given = (|| Given::of(&self.btf, self.doubtful, self.base?, used?, &met?))();
+        Ok(Finished { btf: self.btf, warnings: self.notes.into_lines(), skipped, given })
     }
 }
 

@@ -6,6 +6,7 @@
 //! to pahole's byte by byte.
 
 mod append;
+mod bridge;
 mod functions;
 mod hint;
 mod ids;
@@ -15,6 +16,7 @@ mod variables;
 
 pub use crate::features::Features;
 pub use crate::target::Target;
+pub use bridge::Bridge;
 pub use functions::{Doubt, FunctionTable, Skipped};
 pub use ids::{Ids, IdsWish, resolve_ids};
 pub use kept::Kept;
@@ -241,7 +243,8 @@ fn run(
         lap(&mut stages.append);
     }
     file.append_all(&vars)?;
-    let Finished { mut btf, mut warnings, skipped, kept } = file.finish(&known, &vars, features)?;
+    let Finished { mut btf, mut warnings, skipped, given } =
+        file.finish(&known, &vars, features)?;
     if groups.is_empty() {
         warnings.push("nothing to encode: all of its CUs are in languages left out".into());
     }
@@ -249,7 +252,13 @@ fn run(
     // Of a vmlinux these are 200 MB, as much as the deduplication is about to take.
     drop(groups);
     drop(debug);
-    dedup::dedup(base, &mut btf)?;
+    let kept = match given {
+        Some(given) => {
+            let (stats, places) = dedup::dedup_and_tell(base, &mut btf)?;
+            Some(given.decided(&btf, stats, &places))
+        }
+        None => dedup::dedup(base, &mut btf).map(|_| None)?,
+    };
     let (btf, distilled) = match base {
         Some(base) if features.distilled_base => {
             let made = distill(&btf, base.btf())?;

@@ -1,52 +1,117 @@
 //! From one base to another, for what was kept of encodes.
 
-use super::{Base, Failure, detached};
-use crate::btf::Kind;
-use crate::dedup;
-use crate::encode::Kept;
-use crate::identity;
+use super::{Base, Failure, RawStamp, detached, put_btf, raw_stamp, stamp_of};
+use crate::elf::install::{InstallError, Outcome};
+use crate::encode::{Bridge, Kept};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Instant;
+
+/// Bytes in front of what was kept, by which its owner knows it again.
+const MARK: usize = 8;
 
 /// A way from one base to another, shared by all threads.
 #[pyclass(frozen, module = "btfd._core")]
 pub(super) struct Rebase {
-    old: Arc<dedup::Base>,
-    new: Arc<dedup::Base>,
     /// None where nothing can be told of these two.
-    ids: Option<Vec<u32>>,
+    bridge: Option<Bridge>,
 }
 
-/// The BTF, and its numbers of types and functions.
-type Moved<'py> = (Bound<'py, PyBytes>, usize, usize);
+/// A module that has its BTF over the new base.
+#[pyclass(frozen, module = "btfd._core")]
+pub(super) struct Moved {
+    bytes: Vec<u8>,
+    written: bool,
+    #[pyo3(get)]
+    types: usize,
+    #[pyo3(get)]
+    stamp: RawStamp,
+    #[pyo3(get)]
+    warnings: Vec<String>,
+    /// Milliseconds.
+    moving: f64,
+    installing: f64,
+}
+
+#[pymethods]
+impl Moved {
+    #[getter]
+    fn status(&self) -> &'static str {
+        if self.written { "written" } else { "unchanged" }
+    }
+
+    #[getter]
+    fn btf<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.bytes)
+    }
+
+    #[getter]
+    fn stages(&self) -> BTreeMap<&'static str, f64> {
+        [("move", self.moving), ("install", self.installing)].into()
+    }
+}
+
+/// A module, the state that its file must be in, the file of what was kept of it, and its mark.
+type Module = (PyBackedBytes, RawStamp, PyBackedBytes, [u8; MARK]);
 
 #[pymethods]
 impl Rebase {
     #[new]
     fn new(py: Python<'_>, old: &Bound<'_, Base>, new: &Bound<'_, Base>) -> PyResult<Rebase> {
         let (old, new) = (old.get().base.clone(), new.get().base.clone());
-        let (old_base, new_base) = (&old, &new);
-        let ids = detached(py, || {
-            Ok::<_, Failure>(identity::new_ids(old_base.known(), new_base.known(), new_base.btf()))
-        })?;
-        Ok(Rebase { old, new, ids })
+        detached(py, || Ok::<_, Failure>(Rebase { bridge: Bridge::new(old, new) }))
     }
 
-    fn over<'py>(&self, py: Python<'py>, kept: PyBackedBytes) -> PyResult<Option<Moved<'py>>> {
-        let moved = detached(py, || {
-            let (Some(ids), Some(kept)) = (&self.ids, Kept::from_bytes(&kept)) else {
-                return Ok(None);
+    #[pyo3(signature = (modules, *, release=None))]
+    fn install(
+        &self,
+        py: Python<'_>,
+        modules: Vec<Module>,
+        release: Option<&str>,
+    ) -> PyResult<Vec<Option<Moved>>> {
+        detached(py, || {
+            let Some(bridge) = &self.bridge else {
+                return Ok(modules.iter().map(|_| None).collect());
             };
-            let rebase = identity::Rebase::new(self.old.known(), self.new.known(), ids);
-            let moved = kept.over(&self.new, &rebase)?;
-            Ok::<_, Failure>(moved.map(|btf| {
-                let is_function = |kind: Option<Kind>| kind == Some(Kind::Func);
-                let functions = btf.types.iter().filter(|t| is_function(t.kind())).count();
-                (btf.to_bytes(), btf.types.len(), functions)
-            }))
-        })?;
-        Ok(moved.map(|(btf, types, functions)| (PyBytes::new(py, &btf), types, functions)))
+            Ok::<_, Failure>(
+                modules.iter().map(|module| move_one(bridge, module, release)).collect(),
+            )
+        })
     }
+}
+
+/// None for whatever reason: who encodes it meets that too, and tells.
+fn move_one(bridge: &Bridge, module: &Module, release: Option<&str>) -> Option<Moved> {
+    let begun = Instant::now();
+    let (path, stamp, place, mark) = module;
+    let file = fs::read(OsStr::from_bytes(place)).ok()?;
+    let kept = Kept::from_bytes(file.strip_prefix(mark)?)?;
+    let made_for = kept.vermagic.as_deref().and_then(|vermagic| vermagic.split(' ').next());
+    if let (Some(release), Some(made_for)) = (release, made_for.filter(|name| !name.is_empty()))
+        && release != made_for
+    {
+        return None;
+    }
+    let btf = kept.over(bridge).ok()??;
+    let bytes = btf.to_bytes();
+    let moved = Instant::now();
+    let path = Path::new(OsStr::from_bytes(path));
+    let done: Result<_, InstallError> = put_btf(path, &bytes, &stamp_of(*stamp), None, None);
+    let done = done.ok()?;
+    let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
+    Some(Moved {
+        bytes,
+        written: done.outcome == Outcome::Written,
+        types: btf.types.len(),
+        stamp: raw_stamp(done.stamp),
+        warnings: kept.warnings,
+        moving: ms(begun, moved),
+        installing: ms(moved, Instant::now()),
+    })
 }
