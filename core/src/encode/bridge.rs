@@ -8,9 +8,10 @@
 use crate::btf::kind::Kind;
 use crate::btf::{Btf, Type, strings};
 use crate::dedup::Base;
-use crate::identity::{Known, Rebase, adds_nothing, new_ids};
+use crate::identity::{Known, Rebase, additions, new_ids};
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// A bridge from one base to another.
@@ -24,20 +25,21 @@ pub struct Bridge {
     names: Vec<u32>,
     /// The functions of the new base.
     functions: HashSet<[u32; 3], FixedState>,
-    /// The new base has no type that the old one has not.
-    adds_nothing: bool,
+    /// What the new base has and the old one has not, by [`likeness`].
+    additions: HashSet<u64, FixedState>,
 }
 
 impl Bridge {
     /// From one to the other; `None` where identities do not tell the types of one of them apart.
     pub fn new(old: Arc<Base>, new: Arc<Base>) -> Option<Bridge> {
         let (from, to): (&Known, &Known) = rayon::join(|| old.known(), || new.known());
-        let ((ids, adds_nothing), (names, functions)) = rayon::join(
-            || (new_ids(from, to, new.btf()), adds_nothing(from, to)),
+        let like = |id: u32| likeness(new.btf().types.get(id as usize - 1));
+        let ((ids, additions), (names, functions)) = rayon::join(
+            || (new_ids(from, to, new.btf()), additions(from, to).map(like).collect()),
             || (names(&old, &new), functions(new.btf())),
         );
         let ids = ids?;
-        Some(Bridge { old, new, ids, names, functions, adds_nothing })
+        Some(Bridge { old, new, ids, names, functions, additions })
     }
 
     /// The base that it leads to.
@@ -66,12 +68,18 @@ impl Bridge {
 
     /// See [`Rebase::leaves`].
     pub(super) fn leaves(&self, split: &Btf, doubtful: &[bool]) -> bool {
-        self.rebase().leaves(split, doubtful, self.new.btf())
+        let units = split.types.iter().zip(doubtful);
+        !units.filter(|&(_, &doubtful)| !doubtful).any(|(ty, _)| self.is_like_an_addition(ty))
+            || self.rebase().leaves(split, doubtful, self.new.btf())
     }
 
-    /// See [`Rebase::keeps`].
-    pub(super) fn keeps(&self, split: &Btf) -> bool {
-        self.adds_nothing || self.rebase().keeps(split, self.new.btf())
+    /// Whether the new base has no type more of any of these names, given by their offsets in it.
+    pub(super) fn adds_none_of(&self, mut names: impl Iterator<Item = u32>) -> bool {
+        self.additions.is_empty() || !names.any(|name| self.additions.contains(&of_name(name)))
+    }
+
+    fn is_like_an_addition(&self, ty: Type<'_>) -> bool {
+        !self.additions.is_empty() && self.additions.contains(&likeness(ty))
     }
 
     /// Whether these functions of the old base are in the new one, and none of `split` is, which
@@ -95,6 +103,29 @@ impl Bridge {
     fn rebase(&self) -> Rebase<'_> {
         Rebase::new(self.old.known(), self.new.known(), &self.ids)
     }
+}
+
+/// The same for types over one base that are equal, that have one name, or that differ at most in
+/// what they refer to where identities do not tell that; often for others as well.
+fn likeness(ty: Type<'_>) -> u64 {
+    if ty.name() != 0 {
+        return of_name(ty.name());
+    }
+    let mut hasher = FixedState::default().build_hasher();
+    match ty.kind() {
+        // Of what they refer to, a part may be taken for another one.
+        Some(Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 | Kind::FuncProto) => {
+            ty.info().hash(&mut hasher);
+            ty.for_each_name(|name| name.hash(&mut hasher));
+        }
+        _ => ty.0.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+/// The likeness of all types of a name.
+fn of_name(name: u32) -> u64 {
+    FixedState::default().hash_one(name)
 }
 
 fn is_function(ty: Type<'_>) -> bool {

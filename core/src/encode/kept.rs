@@ -19,6 +19,7 @@ use crate::btf::strings::MAX_BYTES;
 use crate::btf::types::{MAX_VLEN, map_ids, map_names};
 use crate::btf::{Btf, Types};
 use crate::dedup::{self, Base, DedupError, Stats};
+use crate::identity::is_forward;
 use flate2::Crc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -46,9 +47,14 @@ pub struct Kept {
 /// Of which kind it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// The types are the result. `functions` are those of the base that stand for functions of the
-    /// file.
-    Settled { functions: Vec<u32> },
+    /// The types are the result.
+    Settled {
+        /// Those of the base that stand for functions of the file.
+        functions: Vec<u32>,
+        /// Names, by number, that a unit only declares: what they are bound to is a matter of all
+        /// that has the name.
+        declared: Vec<u32>,
+    },
     /// The types are what the engine was given. Of those that are of units, whether each was doubtful;
     /// prototypes of functions come after them.
     Open { doubtful: Vec<bool> },
@@ -111,24 +117,25 @@ impl Given {
     pub fn decided(self, result: &Btf, stats: Stats, places: &[u32]) -> Kept {
         let Given { kept, numbers } = self;
         match kept.settled(stats, places).zip(numbered(&result.types, &numbers)) {
-            Some(((used, functions), types)) => {
-                Kept { used, types, state: State::Settled { functions }, ..kept }
-            }
+            Some(((used, state), types)) => Kept { used, types, state, ..kept },
             None => kept,
         }
     }
 }
 
 impl Kept {
-    /// Of a module in which nothing is doubtful: the types of the base that stand for its own, and
-    /// the functions of the base that do.
-    fn settled(&self, stats: Stats, places: &[u32]) -> Option<(Vec<u32>, Vec<u32>)> {
+    /// Of a module in which nothing is doubtful: the types of the base that stand for others, and
+    /// what else there is to know.
+    fn settled(&self, stats: Stats, places: &[u32]) -> Option<(Vec<u32>, State)> {
         let State::Open { doubtful } = &self.state else { return None };
         if doubtful.contains(&true) || stats.base_bound > 0 {
             return None;
         }
-        let (mut used, mut functions) = (self.used.clone(), Vec::new());
+        let (mut used, mut functions, mut declared) = (self.used.clone(), Vec::new(), Vec::new());
         for (ty, &place) in self.types.iter().zip(places) {
+            if is_forward(ty.info()) {
+                declared.push(ty.name());
+            }
             match ty.kind()? {
                 // The base may have the same, which nothing tells.
                 Kind::DeclTag => return None,
@@ -139,11 +146,11 @@ impl Kept {
                 _ => used.push(place),
             }
         }
-        for list in [&mut used, &mut functions] {
+        for list in [&mut used, &mut functions, &mut declared] {
             list.sort_unstable();
             list.dedup();
         }
-        Some((used, functions))
+        Some((used, State::Settled { functions, declared }))
     }
 
     /// The result over the new base of a bridge that begins where it was made; `None` where it takes the
@@ -184,8 +191,15 @@ impl Kept {
             return Ok(None);
         }
         match &self.state {
-            State::Settled { functions } => {
-                let stays = bridge.keeps_functions(functions, &btf) && bridge.keeps(&btf);
+            State::Settled { functions, declared } => {
+                // Names that only the file has are behind those of the base.
+                let declared = declared
+                    .iter()
+                    .filter_map(|&name| offsets.get(name.checked_sub(1)? as usize))
+                    .copied();
+                let stays = bridge.adds_none_of(declared)
+                    && bridge.keeps_functions(functions, &btf)
+                    && bridge.leaves(&btf, &vec![false; btf.types.len()]);
                 Ok(stays.then_some(btf))
             }
             State::Open { doubtful } => {
@@ -203,9 +217,9 @@ impl Kept {
         let mut body = Vec::new();
         let notes = self.vermagic.iter().chain(&self.warnings);
         let notes: Vec<u8> = notes.flat_map(|line| [line.as_bytes(), b"\0"].concat()).collect();
-        let (kind, list) = match &self.state {
-            State::Settled { functions } => (0, functions.len()),
-            State::Open { doubtful } => (1, doubtful.len()),
+        let (kind, lists) = match &self.state {
+            State::Settled { functions, declared } => (0, [functions.len(), declared.len()]),
+            State::Open { doubtful } => (1, [doubtful.len(), 0]),
         };
         let words = self.types.words();
         for count in [
@@ -215,7 +229,8 @@ impl Kept {
             self.used.len(),
             self.names.places.len(),
             self.names.own.len(),
-            list,
+            lists[0],
+            lists[1],
             words.len(),
         ] {
             body.extend_from_slice(&(count as u32).to_le_bytes());
@@ -225,7 +240,10 @@ impl Kept {
         self.names.places.iter().for_each(|&place| put(&mut body, place));
         body.extend_from_slice(&self.names.own);
         match &self.state {
-            State::Settled { functions } => put_ascending(&mut body, functions),
+            State::Settled { functions, declared } => {
+                put_ascending(&mut body, functions);
+                put_ascending(&mut body, declared);
+            }
             State::Open { doubtful } => {
                 let byte = |bits: &[bool]| {
                     bits.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit))
@@ -248,11 +266,12 @@ impl Kept {
         if u32::from_le_bytes(*sum) != checksum(body) {
             return None;
         }
-        let (counts, mut rest) = body.split_first_chunk::<32>()?;
+        let (counts, mut rest) = body.split_first_chunk::<36>()?;
         let mut counts = counts.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word));
         let mut count = || counts.next().map(|count| count as usize);
         let (flags, first_id, notes) = (count()?, count()? as u32, count()?);
-        let (used, places, own, list, words) = (count()?, count()?, count()?, count()?, count()?);
+        let (used, places, own) = (count()?, count()?, count()?);
+        let (list, other, words) = (count()?, count()?, count()?);
 
         let mut lines = take(&mut rest, notes)?.split(|&byte| byte == 0);
         lines.next_back(); // behind the last NUL
@@ -263,7 +282,10 @@ impl Kept {
         let places = (0..places).map(|_| number(&mut rest)).collect::<Option<_>>()?;
         let names = Names { places, own: take(&mut rest, own)?.to_vec() };
         let state = match flags >> 1 {
-            0 => State::Settled { functions: take_ascending(&mut rest, list)? },
+            0 => State::Settled {
+                functions: take_ascending(&mut rest, list)?,
+                declared: take_ascending(&mut rest, other)?,
+            },
             _ => {
                 let bits = take(&mut rest, list.div_ceil(8))?;
                 let bit = |at: usize| bits[at / 8] >> (at % 8) & 1 == 1;
@@ -408,7 +430,7 @@ mod tests {
     fn bytes_give_the_same_again_and_damage_nothing() {
         for state in [
             State::Open { doubtful: vec![false, true] },
-            State::Settled { functions: vec![3, 400] },
+            State::Settled { functions: vec![3, 400], declared: vec![2] },
         ] {
             let kept = sample(state);
             let bytes = kept.to_bytes();
@@ -424,7 +446,7 @@ mod tests {
 
     #[test]
     fn without_vermagic_and_warnings() {
-        let state = State::Settled { functions: Vec::new() };
+        let state = State::Settled { functions: Vec::new(), declared: Vec::new() };
         let kept = Kept { vermagic: None, warnings: Vec::new(), ..sample(state) };
         assert_eq!(Kept::from_bytes(&kept.to_bytes()), Some(kept));
     }

@@ -14,7 +14,7 @@ use hashbrown::{HashMap, HashSet, HashTable};
 pub(super) type Map<V> = HashMap<Identity, V, FixedState>;
 
 /// What a base has under the name of a struct or union.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BaseTag {
     /// The definition, if there is one.
     pub definition: Identity,
@@ -118,24 +118,14 @@ impl Known {
         this
     }
 
+    /// All identities, and the first type of each.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Identity, u32)> + '_ {
+        self.table.iter().copied()
+    }
+
     /// The types that have an identity of their own, and their ids.
     pub(super) fn unique(&self) -> impl Iterator<Item = (Identity, u32)> + '_ {
-        self.table.iter().copied().filter(|(identity, _)| !self.several.contains(identity))
-    }
-
-    /// The identities of all its types.
-    pub(super) fn identities(&self) -> impl Iterator<Item = Identity> + '_ {
-        self.table.iter().map(|&(identity, _)| identity)
-    }
-
-    /// The identities without elements of its types with arrays in them.
-    pub(super) fn loose(&self) -> impl Iterator<Item = Identity> + '_ {
-        self.loose.keys().copied()
-    }
-
-    /// Whether one of its types has this identity without elements.
-    pub(super) fn has_loose(&self, loose: Identity) -> bool {
-        self.loose.contains_key(&loose)
+        self.all().filter(|(identity, _)| !self.several.contains(identity))
     }
 
     /// How many ids there are, void included.

@@ -53,6 +53,6 @@ mod types;
 pub use hash::{Identity, Key};
 pub use known::Known;
 pub use merge::{Assigned, Merge};
-pub use rebase::{Rebase, adds_nothing, new_ids};
-pub use sketch::{FILE_INT, Heading, Links, Sketch};
+pub use rebase::{Rebase, additions, new_ids};
+pub use sketch::{FILE_INT, Heading, Links, Sketch, is_forward};
 pub use types::Identities;

@@ -15,7 +15,7 @@
 //! to be read. Cost: a probe for each type of the base, once; for the types of a module as in `Merge`.
 
 use super::hash::{Identity, Key};
-use super::known::{BaseTag, Found, Known};
+use super::known::{Found, Known};
 use super::sketch::{Sketch, TagKind, is_forward, tag_kind_of};
 use super::types::{Identities, Loose, tag};
 use crate::btf::{Btf, Kind, Type};
@@ -47,14 +47,15 @@ pub fn new_ids(old: &Known, new: &Known, below: &Btf) -> Option<Vec<u32>> {
     Some(ids)
 }
 
-/// Whether everything that a type of a module might be taken for in the new base is in the old one
-/// too. Then what a module has of its own over the old base it has of its own over the new one.
-pub fn adds_nothing(old: &Known, new: &Known) -> bool {
-    !old.unusable
-        && !new.unusable
-        && new.identities().all(|identity| old.find(identity) != Found::Nowhere)
-        && new.tags.iter().all(|(name, tag)| old.tags.get(name) == Some(tag))
-        && new.loose().all(|loose| old.has_loose(loose))
+/// The types of the new base that the old one has not, or not as often; one of each identity.
+///
+/// What [`Rebase::leaves`] finds in the new base is equal to one of these, has the name of one, or
+/// differs from one in elements of arrays only.
+pub fn additions(old: &Known, new: &Known) -> impl Iterator<Item = u32> {
+    new.all().filter_map(|(identity, id)| match (old.find(identity), new.find(identity)) {
+        (Found::Nowhere, _) | (Found::At(_), Found::Several) => Some(id),
+        _ => None,
+    })
 }
 
 impl<'b> Rebase<'b> {
@@ -103,26 +104,6 @@ impl<'b> Rebase<'b> {
     /// Whether the types that were left over the old base are left over the new one: the first ones of
     /// `split`, which has them over the new base already. `doubtful` says of each whether it was.
     pub fn leaves(&self, split: &Btf, doubtful: &[bool], below: &Btf) -> bool {
-        self.all_left(split, below, doubtful.len(), |left, index| doubtful[index] || left.of(index))
-    }
-
-    /// Whether the types of a result over the old base, in which nothing was doubtful, are its own
-    /// over the new one as well: `split` has them over that already. Functions are not looked at.
-    ///
-    /// The engine would bind a forward declaration to what the base defines, so there must be none.
-    pub fn keeps(&self, split: &Btf, below: &Btf) -> bool {
-        self.all_left(split, below, split.types.len(), |left, index| {
-            left.of(index) && !left.is_defined(index)
-        })
-    }
-
-    fn all_left(
-        &self,
-        split: &Btf,
-        below: &Btf,
-        count: usize,
-        mut is_left: impl FnMut(&mut Left<'_>, usize) -> bool,
-    ) -> bool {
         let key = self.key;
         let mut sketch =
             Sketch::of(&split.types, key, |name| key.text(split.string(Some(below), name)));
@@ -147,35 +128,33 @@ impl<'b> Rebase<'b> {
         }
         let (seen, loose): (Vec<_>, Vec<_>) = lower.iter().map(|&id| self.new.seen(id)).unzip();
         let all = Identities::over(&sketch, key, &seen);
-        let loose = Loose::new(&sketch, &all, key, &loose);
-        let mut left = Left { rebase: self, sketch: &sketch, all: &all, loose };
-        !all.unusual && (0..count.min(sketch.len())).all(|index| is_left(&mut left, index))
+        let mut loose = Loose::new(&sketch, &all, key, &loose);
+        !all.unusual
+            && doubtful
+                .iter()
+                .take(sketch.len())
+                .enumerate()
+                .all(|(index, &was)| was || self.is_left(&sketch, &all, &mut loose, index))
     }
-}
 
-/// Whether the new base has what a module has of its own.
-struct Left<'a> {
-    rebase: &'a Rebase<'a>,
-    sketch: &'a Sketch,
-    all: &'a Identities,
-    loose: Loose<'a>,
-}
-
-impl Left<'_> {
-    /// Whether the base has nothing that the type at `index` might be.
-    fn of(&mut self, index: usize) -> bool {
-        let (rebase, sketch, all) = (self.rebase, self.sketch, self.all);
+    fn is_left(
+        &self,
+        sketch: &Sketch,
+        all: &Identities,
+        loose: &mut Loose<'_>,
+        index: usize,
+    ) -> bool {
         let own = all.own[index];
         if own.is_none() {
             return true; // functions and variables are not told by identity
         }
-        if rebase.new.find(own) != Found::Nowhere {
+        if self.new.find(own) != Found::Nowhere {
             return false;
         }
         if let Some(kind) = sketch.tag_kind(index) {
-            let below = self.tag(index);
+            let below = self.new.tags.get(&all.seen(index)).copied().unwrap_or_default();
             let meant = if sketch.is_forward(index) {
-                below.ambiguous || rebase.has_other(kind, sketch.tag_name(index))
+                below.ambiguous || self.has_other(kind, sketch.tag_name(index))
             } else {
                 below.ambiguous || below.forward || !below.definition.is_none()
             };
@@ -188,17 +167,7 @@ impl Left<'_> {
         if !may_have_twins || !all.has_array(index) {
             return true;
         }
-        let loose = self.loose.get(index);
-        !rebase.new.has_twin(loose, own) || rebase.old.has_twin(loose, own)
-    }
-
-    /// Whether the base defines what the type at `index` declares.
-    fn is_defined(&self, index: usize) -> bool {
-        self.sketch.tag_kind(index).is_some() && !self.tag(index).definition.is_none()
-    }
-
-    /// What the base has of the name of the type at `index`.
-    fn tag(&self, index: usize) -> BaseTag {
-        self.rebase.new.tags.get(&self.all.seen(index)).copied().unwrap_or_default()
+        let loose = loose.get(index);
+        !self.new.has_twin(loose, own) || self.old.has_twin(loose, own)
     }
 }

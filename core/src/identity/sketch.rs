@@ -329,7 +329,7 @@ impl Sketch {
 
 /// Whether a type with this kind and number of elements only declares what another defines.
 #[inline]
-pub(super) fn is_forward(info: u32) -> bool {
+pub fn is_forward(info: u32) -> bool {
     match Kind::from_u32(info >> 24 & 0x7f) {
         Some(Kind::Fwd) => true,
         Some(Kind::Enum | Kind::Enum64) => info & MAX_VLEN == 0,
