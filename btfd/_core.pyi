@@ -166,13 +166,16 @@ class Rebase:
 
     def __init__(self, old: Base, new: Base) -> None: ...
     def install(
-        self, modules: Sequence[tuple[bytes, Stamp, bytes, bytes]], *, release: str | None = None
+        self,
+        modules: Sequence[tuple[bytes, Stamp, bytes, bytes, tuple[str, bytes] | None]],
+        *,
+        release: str | None = None,
     ) -> list[Moved | None]:
         """Puts the BTF of modules over the new base into their files, one after the other.
 
         Of each module the path, the stamp that the file must have, the path of a file that holds 8
-        bytes and after them `Encoded.kept` of an encode over the old base, and those bytes. The BTF
-        is the same bytes as those of an encode over the new base. None for each module that is left
+        bytes and after them `Encoded.kept` of an encode over the old base, those bytes, and `earlier`
+        as with `encode`, without which a module with .BTF_ids is left as it is. The BTF is the same bytes as those of an encode over the new base. None for each module that is left
         as it was, for whatever reason: only the DWARF can tell, what was kept is damaged or of
         another version, the file is another one or in use. With `release`, also where the module was
         made for another kernel. About 0.1 ms for a module.

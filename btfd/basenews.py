@@ -1,10 +1,11 @@
 """What changed in the types of a vmlinux that was built anew: told apart from its modules' news.
 
-Contract: `BaseNews.changed` is told of each new base, with the one before, and `base-types` is
-recorded: `feedback` has the most important changes, at most `feedback.MOST_TOLD`, all of layer
-`base`; `counts` has all of them. Where there is no base to compare with, nothing is recorded. The
-comparison runs in a thread of its own, so that no module waits for it; while it is at work, later
-bases wait, and those that are overtaken are passed over.
+Contract: `BaseNews.changed` is told of each new base, with the one before, and after the next `tell`
+`base-types` is recorded: `feedback` has the most important changes, at most `feedback.MOST_TOLD`,
+all of layer `base`; `counts` has all of them. Where there is no base to compare with, nothing is
+recorded. The comparison runs in a thread of its own; while it is at work, later bases wait, and
+those that are overtaken are passed over. `tell` is for when no module waits: the comparison would
+take a processor from them, and Python's lock.
 
 Cost: a fourth of a second and 30 MB for two kernels of 4 MB of BTF; meanwhile both are kept.
 Lines of the source are not looked for: the DWARF of a vmlinux takes seconds.
@@ -41,12 +42,16 @@ class BaseNews:
         self._working = False
 
     def changed(self, path: str, old: Base, new: Base) -> None:
-        """The vmlinux at `path` has new BTF. Returns at once."""
+        """The vmlinux at `path` has new BTF."""
         with self._lock:
             # What was not compared yet is part of the next comparison.
             since = old if self._next is None else self._next[1]
             self._next = (path, since, new)
-            if self._working:
+
+    def tell(self) -> None:
+        """Compares what there is to compare. Returns at once."""
+        with self._lock:
+            if self._working or self._next is None:
                 return
             self._working = True
         threading.Thread(target=self._work, name="btfd-base-news", daemon=True).start()

@@ -212,14 +212,17 @@ class Daemon:
             self.work.remember()
         while not self._stopping:
             now = time.monotonic()
+            # Outcomes first: the echoes of our own writes are known by them.
+            self.work.collect(now)
             self._take_events(now)
             self._take_calls()
-            self.work.collect(now)
             self._heal(now)
             self._dispatch(pool, now)
             self._answer()
-            if scheduler.idle:
+            if scheduler.idle and self._base_due is None:
                 self.tree.release_old_base()
+            if self.work.at_rest(now):
+                self._base_news.tell()
             self._rest.look(scheduler.idle, self.work.done, now)
             if self.watcher is not None and not self.watcher.alive:
                 reason = self.watcher.dead or "the reader ended"
@@ -387,6 +390,8 @@ class Daemon:
     def _look_at(self, module: str, now: float) -> None:
         if self._listed is not None and module not in self._listed:
             self._ignore(module, "not in modules.order")
+        elif self.tree.is_right(module):
+            pass  # our own write, most likely; what comes later has another event
         elif not os.path.lexists(os.path.join(self.tree.root, module)):
             self.work.scheduler.forget(module)
             self.work.forget(module)

@@ -29,9 +29,13 @@ Place = tuple[str, int, int]
 def stamp_of(path: str) -> Stamp | None:
     """The stamp of what `path` names now, or None where there is nothing."""
     try:
-        s = os.stat(path)
+        return stamp_from(os.stat(path))
     except OSError:
         return None
+
+
+def stamp_from(s: os.stat_result) -> Stamp:
+    """The stamp in what `stat` says of a file."""
     return (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
@@ -110,16 +114,18 @@ class Moved(Protocol):
     def stages(self) -> Mapping[str, float]: ...
 
 
+#: A module to be moved: its path, the state that the file must be in, the file that holds what was
+#: kept, the mark that this begins with; of one with `.BTF_ids`, the build id and pristine words.
+Order = tuple[str, Stamp, str, bytes, tuple[str, bytes] | None]
+
+
 class Rebase(Protocol):
     """A way from one base to another."""
 
-    def install(
-        self, modules: Sequence[tuple[str, Stamp, str, bytes]], *, release: str | None
-    ) -> Sequence[Moved | None]:
+    def install(self, modules: Sequence[Order], *, release: str | None) -> Sequence[Moved | None]:
         """Puts what was kept of modules into their files; None for each that is as it was.
 
-        Of each module the path, the state that the file must be in, the file that holds what was
-        kept, and the mark that it begins with. `release`: those of another kernel stay as they are.
+        `release`: those of another kernel stay as they are.
         """
         ...
 
@@ -225,12 +231,10 @@ class _Rebase:
     def __init__(self, rebase: "_core.Rebase") -> None:
         self._rebase = rebase
 
-    def install(
-        self, modules: Sequence[tuple[str, Stamp, str, bytes]], *, release: str | None
-    ) -> Sequence[Moved | None]:
+    def install(self, modules: Sequence[Order], *, release: str | None) -> Sequence[Moved | None]:
         name = os.fsencode
-        places = [(name(path), stamp, name(kept), mark) for path, stamp, kept, mark in modules]
-        return self._rebase.install(places, release=release)
+        orders = [(name(m[0]), m[1], name(m[2]), m[3], m[4]) for m in modules]
+        return self._rebase.install(orders, release=release)
 
 
 class Native:

@@ -28,6 +28,9 @@ LIMIT = 8 << 20
 OVERHEAD = 200
 
 
+_pack = json.JSONEncoder(separators=(",", ":")).encode
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened. `kind` is a word such as encoded, failed, base-changed, lost."""
@@ -99,7 +102,7 @@ class Journal:
 
     def record(self, kind: str, path: str | None = None, **fields: Any) -> Event:
         """Appends an event."""
-        packed = json.dumps(fields, separators=(",", ":")).encode()
+        packed = _pack(fields).encode()
         with self._lock:
             self._number += 1
             event = Event(self.generation, time.time(), kind, path, fields)

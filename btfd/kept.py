@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from btfd.engine import Base, Core, Encoded, Moved, Rebase, Stamp
+from btfd.engine import Base, Core, Encoded, Moved, Order, Rebase, Stamp
 from btfd.errors import Problem
 from btfd.store import Held
 
@@ -46,6 +46,8 @@ class Movable:
     path: str
     stamp: Stamp
     held: Held
+    link: tuple[str, bytes] | None = None
+    """Build id, and the words that the linker wrote into `.BTF_ids`; None where there are none."""
 
 
 class Kept:
@@ -68,8 +70,10 @@ class Kept:
 
     def put(self, path: str, base: Base, made: Encoded) -> Held | None:
         """Keeps what the encode of a module over `base` gave; None where that cannot be."""
-        # What code reads from .BTF_ids has to be looked for in the file.
-        if made.kept is None or made.ids is not None or made.btf_base is not None:
+        if made.kept is None or made.btf_base is not None:
+            return None
+        # What a resolver warns of, it would warn of once more.
+        if made.ids is not None and (made.ids.build_id is None or made.warnings):
             return None
         held = Held(base.digest, secrets.token_bytes(MARK))
         try:
@@ -98,8 +102,7 @@ class Kept:
                 way = self.way(origin, base)
                 if way is None:
                     continue
-                places = [(m.path, m.stamp, self._place(m.path, m.held), m.held.mark) for m in some]
-                moved = way.install(places, release=release)
+                moved = way.install([self._order(m) for m in some], release=release)
             except (Problem, OSError):
                 continue
             found.update(zip((module.path for module in some), moved, strict=True))
@@ -127,6 +130,10 @@ class Kept:
             return None if old is None else self._core.rebase(old, base)
         except (Problem, OSError):
             return None
+
+    def _order(self, module: Movable) -> Order:
+        place = self._place(module.path, module.held)
+        return (module.path, module.stamp, place, module.held.mark, module.link)
 
     def _place(self, path: str, held: Held) -> str:
         name = hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()

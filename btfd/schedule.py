@@ -99,6 +99,10 @@ class Scheduler:
         """Nothing queued, nothing running."""
         return not self._queued and not self.occupied
 
+    def waits(self, path: str) -> bool:
+        """Whether a job for this path is queued, and not running."""
+        return path in self._queued
+
     def pending(self) -> set[str]:
         """Paths that will have an outcome without anything happening first."""
         waiting = (job for job in (*self._queued.values(), *self._again.values()))

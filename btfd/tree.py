@@ -16,13 +16,13 @@ when it is first needed (0.1 s for 4 MB), not to find out that nothing is stale.
 import enum
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from btfd import elf, kbuild, resolver, usage
 from btfd.bases import Bases
 from btfd.encode import BaseInfo, Outcome, Request, encode_file
-from btfd.engine import Core, Stamp, stamp_of
+from btfd.engine import Core, Stamp, stamp_from, stamp_of
 from btfd.errors import Problem, Refused
 from btfd.kbuild import EncoderOptions
 from btfd.kept import Kept, Movable
@@ -163,10 +163,19 @@ class BuildTree:
 
     def modules(self) -> list[str]:
         """Modules that exist, relative to the root, in kbuild's order where it keeps one."""
+        return [module for module, _ in self._files()]
+
+    def _files(self) -> Iterator[tuple[str, Stamp]]:
+        """Modules and the states of their files."""
         listed = kbuild.modules_order(self.root)
-        found = self._walk() if listed is None else listed
         inside: dict[str, bool] = {}
-        return [m for m in found if self._is_file(m) and self._inside(os.path.dirname(m), inside)]
+        for module in self._walk() if listed is None else listed:
+            try:
+                about = os.lstat(os.path.join(self.root, module))
+            except OSError:
+                continue
+            if stat.S_ISREG(about.st_mode) and self._inside(os.path.dirname(module), inside):
+                yield module, stamp_from(about)
 
     def holds(self, module: str) -> bool:
         """Whether a module's real place is in this tree, not in another by a symbolic link.
@@ -176,12 +185,6 @@ class BuildTree:
         """
         is_link = os.path.islink(os.path.join(self.root, module))
         return not is_link and self._inside(os.path.dirname(module), {})
-
-    def _is_file(self, module: str) -> bool:
-        try:
-            return stat.S_ISREG(os.lstat(os.path.join(self.root, module)).st_mode)
-        except OSError:
-            return False
 
     def _inside(self, folder: str, known: dict[str, bool]) -> bool:
         """Whether no link leads to a directory of the tree. `known`: what was found of others."""
@@ -221,13 +224,23 @@ class BuildTree:
 
     def why(self, module: str) -> str | None:
         """Why a module is stale, or None where it is not (or is gone)."""
-        path = os.path.join(self.root, module)
-        stamp = stamp_of(path)
-        if stamp is None:
-            return None
+        stamp = stamp_of(os.path.join(self.root, module))
+        return None if stamp is None else self._why(module, stamp)
+
+    def _why(self, module: str, stamp: Stamp) -> str | None:
         record = self._records.get(module)
         if record is None or record.stamp != stamp:
-            return self._why_new(path, record)
+            return self._why_new(os.path.join(self.root, module), record)
+        return self._why_old(record)
+
+    def is_right(self, module: str) -> bool:
+        """Whether a module's file is as we left it, and not stale. One stat."""
+        record = self._records.get(module)
+        if record is None or record.stamp != stamp_of(os.path.join(self.root, module)):
+            return False
+        return self._why_old(record) is None
+
+    def _why_old(self, record: Record) -> str | None:
         if record.status == KEPT:
             if self.use.who != kbuild.KBUILD:
                 return NEVER
@@ -251,12 +264,8 @@ class BuildTree:
 
     def stale(self) -> list[Stale]:
         """Every stale module of the tree."""
-        found = []
-        for module in self.modules():
-            reason = self.why(module)
-            if reason is not None:
-                found.append(Stale(module, reason))
-        return found
+        found = ((module, self._why(module, stamp)) for module, stamp in self._files())
+        return [Stale(module, reason) for module, reason in found if reason is not None]
 
     def known(self, module: str) -> Record | None:
         """What is remembered of a module."""
@@ -296,7 +305,10 @@ class BuildTree:
             return None
         if record.options != self._key(record.status):
             return None
-        return Movable(os.path.join(self.root, module), record.stamp, record.held)
+        link = self._links.get(module)
+        if link is not None and self._resolver.program is not None:
+            return None  # which alone knows what goes into .BTF_ids
+        return Movable(os.path.join(self.root, module), record.stamp, record.held, link)
 
     def record(self, outcomes: Mapping[str, Outcome], digest: str) -> None:
         """Remembers what came out, made against the base of this digest."""

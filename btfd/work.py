@@ -226,6 +226,11 @@ class Work:
             return None
         return max(due, self._breaker.due(self.scheduler.running))
 
+    def at_rest(self, now: float) -> bool:
+        """Whether nothing is done, nor could be."""
+        due = self.scheduler.next_due()
+        return not self.scheduler.occupied and (due is None or due > now)
+
     def collect(self, now: float) -> None:
         """Takes the outcomes that are there."""
         while True:
@@ -387,6 +392,8 @@ class Work:
             self.scheduler.retry(job, now, failing=True)
         else:
             self.scheduler.finish(job)
+            if self.scheduler.waits(job.path) and self._tree.is_right(job.path):
+                self.scheduler.forget(job.path)  # an echo of what we wrote
         if outcome.status == "superseded" and job.wanted:
             self.scheduler.touch(job.path, NEW_LINK, now)
             return

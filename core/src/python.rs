@@ -404,6 +404,7 @@ fn encode(
         let whole = full_size.map(|_| ("full", ms(measured)));
         let vermagic = vermagic(&image)?;
         let kept = made.kept.map(|mut kept| {
+            kept.has_ids = made.ids.is_some();
             kept.vermagic.clone_from(&vermagic);
             kept.warnings.clone_from(&made.warnings);
             kept.to_bytes()

@@ -235,7 +235,14 @@ impl<'base, 'd> File<'base, 'd> {
         }
         let met = self.strings.take_met();
         self.btf.strings = self.strings.into_bytes();
-        let used = self.merge.and_then(|merge| merge.used());
+        let used = match &self.merge {
+            // Then the engine was given all types, whatever the base has.
+            Some(merge) if merge.gave_up() => {
+                self.doubtful.fill(true);
+                Some(Vec::new())
+            }
+            merge => merge.as_ref().and_then(Merge::used),
+        };
         let given = (|| Given::of(&self.btf, self.doubtful, self.base?, used?, &met?))();
         Ok(Finished { btf: self.btf, warnings: self.notes.into_lines(), skipped, given })
     }

@@ -27,6 +27,9 @@ use hashbrown::HashMap;
 /// How the bytes begin; the digits are the version.
 const MAGIC: &[u8; 8] = b"btfdkp02";
 
+/// Words of types that are kept; more would take about as long as the DWARF.
+const MOST_WORDS: usize = 1 << 20;
+
 /// What has to be known of one file to put its types onto another base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
@@ -38,6 +41,8 @@ pub struct Kept {
     /// Its own types; names are numbers of `names`, from 1.
     types: Types,
     state: State,
+    /// The file has `.BTF_ids`, which are to be resolved anew.
+    pub has_ids: bool,
     /// What else an encode of the file tells: its vermagic, and what it warned of.
     pub vermagic: Option<String>,
     /// One line each.
@@ -81,6 +86,7 @@ type Numbers = HashMap<u32, u32, FixedState>;
 impl Given {
     /// Of types that stand over `base`, of which `used` stand for others. `met` are the string
     /// offsets of all names, in the order in which they were met; `doubtful` is of the types of units.
+    /// `None` where there is more of it than pays.
     pub fn of(
         btf: &Btf,
         doubtful: Vec<bool>,
@@ -88,6 +94,9 @@ impl Given {
         used: Vec<u32>,
         met: &[u32],
     ) -> Option<Given> {
+        if btf.types.words().len() > MOST_WORDS {
+            return None;
+        }
         let mut numbers = Numbers::default();
         let mut names = Names::default();
         for &offset in met.iter().filter(|&&offset| offset != 0) {
@@ -106,9 +115,9 @@ impl Given {
         btf.types.iter().for_each(|ty| ty.for_each_id(|id| complete &= is_used(id)));
         let types = numbered(&btf.types, &numbers).filter(|_| complete)?;
         let (state, first_id) = (State::Open { doubtful }, btf.first_id);
-        let (vermagic, warnings) = (None, Vec::new());
+        let (has_ids, vermagic, warnings) = (false, None, Vec::new());
         Some(Given {
-            kept: Kept { first_id, used, names, types, state, vermagic, warnings },
+            kept: Kept { first_id, used, names, types, state, has_ids, vermagic, warnings },
             numbers,
         })
     }
@@ -223,7 +232,7 @@ impl Kept {
         };
         let words = self.types.words();
         for count in [
-            kind << 1 | usize::from(self.vermagic.is_some()),
+            kind << 2 | usize::from(self.has_ids) << 1 | usize::from(self.vermagic.is_some()),
             self.first_id as usize,
             notes.len(),
             self.used.len(),
@@ -281,7 +290,7 @@ impl Kept {
         let used = take_ascending(&mut rest, used)?;
         let places = (0..places).map(|_| number(&mut rest)).collect::<Option<_>>()?;
         let names = Names { places, own: take(&mut rest, own)?.to_vec() };
-        let state = match flags >> 1 {
+        let state = match flags >> 2 {
             0 => State::Settled {
                 functions: take_ascending(&mut rest, list)?,
                 declared: take_ascending(&mut rest, other)?,
@@ -297,7 +306,8 @@ impl Kept {
             return None;
         }
         let words: Vec<u32> = chunks.iter().map(|&word| u32::from_le_bytes(word)).collect();
-        Some(Kept { first_id, used, names, types: split(&words)?, state, vermagic, warnings })
+        let (types, has_ids) = (split(&words)?, flags & 2 != 0);
+        Some(Kept { first_id, used, names, types, state, has_ids, vermagic, warnings })
     }
 }
 
@@ -421,6 +431,7 @@ mod tests {
             names: Names { places: vec![0, 70_000, 0], own: b"s\0member\0".to_vec() },
             types,
             state,
+            has_ids: true,
             vermagic: Some("6.1 SMP".into()),
             warnings: vec!["something was left out".into()],
         }
@@ -447,7 +458,7 @@ mod tests {
     #[test]
     fn without_vermagic_and_warnings() {
         let state = State::Settled { functions: Vec::new(), declared: Vec::new() };
-        let kept = Kept { vermagic: None, warnings: Vec::new(), ..sample(state) };
+        let kept = Kept { has_ids: false, vermagic: None, warnings: Vec::new(), ..sample(state) };
         assert_eq!(Kept::from_bytes(&kept.to_bytes()), Some(kept));
     }
 }

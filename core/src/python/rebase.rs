@@ -1,8 +1,11 @@
 //! From one base to another, for what was kept of encodes.
 
 use super::{Base, Failure, RawStamp, detached, put_btf, raw_stamp, stamp_of};
+use crate::btf::Btf;
+use crate::elf::Image;
+use crate::elf::btf_ids::Earlier;
 use crate::elf::install::{InstallError, Outcome};
-use crate::encode::{Bridge, Kept};
+use crate::encode::{Bridge, Kept, resolve_ids};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
@@ -57,8 +60,9 @@ impl Moved {
     }
 }
 
-/// A module, the state that its file must be in, the file of what was kept of it, and its mark.
-type Module = (PyBackedBytes, RawStamp, PyBackedBytes, [u8; MARK]);
+/// A module, the state that its file must be in, the file of what was kept of it, its mark, and what
+/// is known of its `.BTF_ids`: the build id, and the words of the linker.
+type Module = (PyBackedBytes, RawStamp, PyBackedBytes, [u8; MARK], Option<(String, PyBackedBytes)>);
 
 #[pymethods]
 impl Rebase {
@@ -89,7 +93,8 @@ impl Rebase {
 /// None for whatever reason: who encodes it meets that too, and tells.
 fn move_one(bridge: &Bridge, module: &Module, release: Option<&str>) -> Option<Moved> {
     let begun = Instant::now();
-    let (path, stamp, place, mark) = module;
+    let (path, stamp, place, mark, earlier) = module;
+    let path = Path::new(OsStr::from_bytes(path));
     let file = fs::read(OsStr::from_bytes(place)).ok()?;
     let kept = Kept::from_bytes(file.strip_prefix(mark)?)?;
     let made_for = kept.vermagic.as_deref().and_then(|vermagic| vermagic.split(' ').next());
@@ -99,10 +104,15 @@ fn move_one(bridge: &Bridge, module: &Module, release: Option<&str>) -> Option<M
         return None;
     }
     let btf = kept.over(bridge).ok()??;
+    let words = match earlier {
+        _ if !kept.has_ids => None,
+        Some((build_id, words)) => new_words(bridge, path, &btf, Earlier { build_id, words })?,
+        None => return None,
+    };
     let bytes = btf.to_bytes();
     let moved = Instant::now();
-    let path = Path::new(OsStr::from_bytes(path));
-    let done: Result<_, InstallError> = put_btf(path, &bytes, &stamp_of(*stamp), None, None);
+    let done: Result<_, InstallError> =
+        put_btf(path, &bytes, &stamp_of(*stamp), words.as_deref(), None);
     let done = done.ok()?;
     let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
     Some(Moved {
@@ -114,4 +124,19 @@ fn move_one(bridge: &Bridge, module: &Module, release: Option<&str>) -> Option<M
         moving: ms(begun, moved),
         installing: ms(moved, Instant::now()),
     })
+}
+
+/// What has to be written into `.BTF_ids` with this BTF, if anything. None where that is a matter for
+/// an encode.
+fn new_words(
+    bridge: &Bridge,
+    path: &Path,
+    btf: &Btf,
+    earlier: Earlier<'_>,
+) -> Option<Option<Vec<u8>>> {
+    let image = Image::open_path(path).ok()?;
+    let below = bridge.new_base().btf();
+    let (ids, warnings) = resolve_ids(&image, Some(below), btf, Some(earlier)).ok()??;
+    let is_sure = ids.build_id.as_deref() == Some(earlier.build_id) && warnings.is_empty();
+    is_sure.then(|| (!ids.settled).then_some(ids.resolved))
 }
