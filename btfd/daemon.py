@@ -45,6 +45,8 @@ POLL = 2.0
 POLL_SHARE = 0.05
 #: vmlinux gets .BTF_ids and tables up to 0.3 s after its .BTF; its bytes must be at rest.
 BASE_SETTLE = 0.3
+#: Meanwhile, when it has been quiet for so long, it is read and held against the one before it.
+BASE_AHEAD = 0.1
 #: Pauses between rescans: three at once, then doubling from the first to the last.
 RESCANS_AT_ONCE = 3
 RESCAN_FIRST = 0.1
@@ -105,6 +107,7 @@ class Daemon:
         self._ended = False
         self._following = False
         self._base_due: float | None = None
+        self._base_ahead: float | None = None
         self._base_ready = False
         self._rescan_due: float | None = None
         self._rescans = 0
@@ -324,7 +327,7 @@ class Daemon:
 
     def _sleep(self, now: float, ping: float | None) -> float:
         limit = self._poll_pause if self._must_poll() else TICK
-        times = [self._base_due, self._rescan_due]
+        times = [self._base_due, self._base_ahead, self._rescan_due]
         if self.work.scheduler.idle:
             times.append(self._rest.due)
         if ping is not None:
@@ -381,7 +384,7 @@ class Daemon:
     def _changed(self, path: str, now: float) -> None:
         name = os.path.basename(path)
         if path == self.tree.base_path:
-            self._base_due = now + BASE_SETTLE
+            self._base_due, self._base_ahead = now + BASE_SETTLE, now + BASE_AHEAD
         elif name.endswith(".ko"):
             self._look_at(self.tree.relative(path), now)
         elif self.tree.relative(path) in _FACTS:
@@ -508,6 +511,9 @@ class Daemon:
         self._rescan_due = time.monotonic()
 
     def _dispatch(self, pool: Executor, now: float) -> None:
+        if self._base_ahead is not None and self._base_ahead <= now:
+            self._base_ahead = None
+            pool.submit(self.tree.prepare_base())
         if not self._base_ready or self._base_due is not None or self.blocked is not None:
             return
         if not self.work.dispatch(pool, now):

@@ -17,9 +17,10 @@ that passes (disk full, no permission) after `FAILED_FIRST`, doubled up to `FAIL
 as it is touched. Files that were only found stale by a scan do not wait. Where several files in a
 row fail like that, `Breaker` lets only one try at a time.
 
-Order: touched files by their last event, newest first; then the found ones that can be done many at
-once (`take_crowd`), then the other found ones, both in the order found; then those that failed
-before, so that they never stand in the way of what would succeed.
+Order: touched files by their last event, newest first; then the found ones, in the order found; then
+those that failed before, so that they never stand in the way of what would succeed. Those found
+ones that can be done many at once (`take_crowd`) come first, except for a caller who has some under
+way: the others take long, and are best begun early.
 Cost: `take` is linear in what was touched or waits, 0.1 ms for 1,000 modules; what was found costs
 nothing more the more there is.
 """
@@ -138,15 +139,18 @@ class Scheduler:
         """The next job that is due, or None."""
         best = self._next_timed(now)
         if best is None or best.failing:
-            best = next(chain(self._crowd.values(), self._found.values()), best)
+            best = next(chain(self._found.values(), self._crowd.values()), best)
         if best is not None:
             self._remove(best.path)
             self._running[best.path] = best
         return best
 
-    def take_crowd(self, now: float, most: int) -> list[Job]:
-        """The next jobs, where they can be done along with each other; at most so many."""
-        if not self._crowd:
+    def take_crowd(self, now: float, most: int, *, another: bool = False) -> list[Job]:
+        """The next jobs, where they can be done along with each other; at most so many.
+
+        `another`: some are under way.
+        """
+        if not self._crowd or (another and self._found):
             return []
         first = self._next_timed(now)
         if first is not None and not first.failing:

@@ -121,7 +121,8 @@ class Work:
         while self._busy < self.jobs:
             if self._breaker.due(self.scheduler.running) > now:
                 return True
-            crowd = self.scheduler.take_crowd(now, 1 if self._breaker.open else CROWD)
+            most = 1 if self._breaker.open else CROWD
+            crowd = self.scheduler.take_crowd(now, most, another=self._crowds > 0)
             if crowd:
                 if not self._start_crowd(pool, crowd, now):
                     return False
