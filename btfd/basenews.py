@@ -1,11 +1,11 @@
 """What changed in the types of a vmlinux that was built anew: told apart from its modules' news.
 
-Contract: `BaseNews.changed` is told of each new base, with the one before, and after the next `tell`
-`base-types` is recorded: `feedback` has the most important changes, at most `feedback.MOST_TOLD`,
-all of layer `base`; `counts` has all of them. Where there is no base to compare with, nothing is
-recorded. The comparison runs in a thread of its own; while it is at work, later bases wait, and
-those that are overtaken are passed over. `tell` is for when no module waits: the comparison would
-take a processor from them, and Python's lock.
+Contract: `BaseNews.changed` is told of each new base, with the one before, and after the next
+`tell`, `base-types` is recorded: `feedback` has the most important changes, at most
+`feedback.MOST_TOLD`, all of layer `base`; `counts` has all of them. Where there is no base to
+compare with, nothing is recorded. The comparison runs in a thread of its own; while it is at work,
+later bases wait, and those that are overtaken are passed over. `tell` is for when no module waits:
+the comparison would take a processor from them, and Python's lock.
 
 Cost: a fourth of a second and 30 MB for two kernels of 4 MB of BTF; meanwhile both are kept.
 Lines of the source are not looked for: the DWARF of a vmlinux takes seconds.

@@ -53,9 +53,7 @@ class Movable:
 class Kept:
     """The types of a tree's modules, in one folder. `load`: `Bases.copy`."""
 
-    def __init__(
-        self, folder: str, core: Core, load: Callable[[str, str], Base | None]
-    ) -> None:
+    def __init__(self, folder: str, core: Core, load: Callable[[str, str], Base | None]) -> None:
         self._folder = folder
         self._core = core
         self._load = load
@@ -126,8 +124,12 @@ class Kept:
         try:
             if origin == base.digest:  # back from another
                 return self._core.rebase(base, base)
-            old = self._load(os.path.join(self._folder, origin, _BASE), origin)
-            return None if old is None else self._core.rebase(old, base)
+            place = os.path.join(self._folder, origin, _BASE)
+            old = self._load(place, origin)
+            if old is None:
+                _unlink(place)  # whoever puts something there writes it anew
+                return None
+            return self._core.rebase(old, base)
         except (Problem, OSError):
             return None
 

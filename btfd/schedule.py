@@ -17,10 +17,10 @@ that passes (disk full, no permission) after `FAILED_FIRST`, doubled up to `FAIL
 as it is touched. Files that were only found stale by a scan do not wait. Where several files in a
 row fail like that, `Breaker` lets only one try at a time.
 
-Order: touched files by their last event, newest first; then the found ones, in the order found; then
-those that failed before, so that they never stand in the way of what would succeed. Those found
-ones that can be done many at once (`take_crowd`) come first, except for a caller who has some under
-way: the others take long, and are best begun early.
+Order: touched files by their last event, newest first; then the found ones, in the order found;
+then those that failed before, so that they never stand in the way of what would succeed. Those
+found ones that can be done many at once (`take_crowd`) come first, except for a caller who has some
+under way: the others take long, and are best begun early.
 Cost: `take` is linear in what was touched or waits, 0.1 ms for 1,000 modules; what was found costs
 nothing more the more there is.
 """
@@ -75,6 +75,8 @@ class Scheduler:
         self._crowd: dict[str, Job] = {}
         self._found: dict[str, Job] = {}
         self._timed: dict[str, Job] = {}
+        self._put_off = 0
+        """Of the latter, how many are of a crowd."""
         self._running: dict[str, Job] = {}
         self._again: dict[str, Job] = {}
         self._ahead: list[Job] = []
@@ -150,10 +152,10 @@ class Scheduler:
 
         `another`: some are under way.
         """
-        if not self._crowd or (another and self._found):
+        if not self._crowd and not self._put_off:
             return []
         first = self._next_timed(now)
-        if first is not None and not first.failing:
+        if (first is not None and not first.failing) or (another and self._found):
             return []
         jobs = list(islice(self._crowd.values(), most))
         for job in jobs:
@@ -227,6 +229,7 @@ class Scheduler:
         count = len(self._queued) + len(self._running)
         for queue in (self._queued, self._crowd, self._found, self._timed):
             queue.clear()
+        self._put_off = 0
         self._again.clear()
         return count
 
@@ -276,12 +279,21 @@ class Scheduler:
     def _add(self, job: Job) -> None:
         self._remove(job.path)
         self._queued[job.path] = job
-        self._place_of(job)[job.path] = job
+        place = self._place_of(job)
+        self._put_off += place is self._timed and job.crowd
+        late = any(last.order > job.order for last in islice(reversed(place.values()), 1))
+        place[job.path] = job
+        if late and place is not self._timed:
+            jobs = sorted(place.values(), key=lambda job: job.order)
+            place.clear()
+            place.update((job.path, job) for job in jobs)
 
     def _remove(self, path: str) -> None:
         job = self._queued.pop(path, None)
         if job is not None:
-            del self._place_of(job)[path]
+            place = self._place_of(job)
+            self._put_off -= place is self._timed and job.crowd
+            del place[path]
 
     def _place_of(self, job: Job) -> dict[str, Job]:
         if not job.ready:

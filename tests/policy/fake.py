@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from btfd.engine import Base, Encoded, Graph, Ids, Place, Rebase, Stamp, stamp_of
+from btfd.engine import Base, Encoded, Graph, Ids, Moved, Order, Place, Rebase, Stamp, stamp_of
 from btfd.errors import Busy, Refused, Superseded
 
 
@@ -52,20 +52,54 @@ class FakeEncoded:
     kept: bytes | None = None
 
 
+@dataclass(frozen=True)
+class FakeMoved:
+    status: str
+    btf: bytes
+    stamp: Stamp
+    types: int = 3
+    warnings: list[str] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=lambda: {"move": 1.0, "install": 1.0})
+
+
 @dataclass
 class FakeRebase:
-    """What was kept begins with a name; those in `unsure` need their DWARF."""
+    """What was kept is a mark, then a name and the source; those in `unsure` need their DWARF."""
 
+    core: "FakeCore"
     new: Base
-    moved: Counter[str]
-    unsure: set[str]
 
-    def over(self, kept: bytes) -> tuple[bytes, int, int] | None:
-        name, _, source = kept.decode().partition("|")
-        if name in self.unsure:
+    def install(self, modules: Sequence[Order], *, release: str | None) -> Sequence[Moved | None]:
+        return [self._install(*module, release) for module in modules]
+
+    def _install(
+        self,
+        path: str,
+        stamp: Stamp,
+        place: str,
+        mark: bytes,
+        link: tuple[str, bytes] | None,
+        release: str | None,
+    ) -> Moved | None:
+        assert self.core.gate.wait(30)
+        try:
+            kept = Path(place).read_bytes()
+        except OSError:
             return None
-        self.moved[name] += 1
-        return FakeCore.btf_of(source, self.new, ""), 3, 1
+        name, _, rest = kept[len(mark) :].decode("utf-8", "replace").partition("|")
+        source, end, ids = rest.rpartition("|")
+        if not kept.startswith(mark) or name != os.path.basename(path) or not end:
+            return None
+        other = release is not None and self.core.vermagic not in (None, release)
+        if other or name in self.core.unsure or (ids and link is None):
+            return None
+        btf = FakeCore.btf_of(source, self.new, "")
+        try:
+            status, stamp = self.core.install(path, btf, stamp)
+        except Refused:
+            return None
+        self.core.moved[name] += 1
+        return FakeMoved(status, btf, stamp)
 
 
 @dataclass
@@ -76,6 +110,7 @@ class FakeCore:
     order: list[str] = field(default_factory=list)
     moved: Counter[str] = field(default_factory=Counter)
     unsure: set[str] = field(default_factory=set)
+    """Names of modules of which nothing can be told without their DWARF."""
     bases: int = 0
     gate: threading.Event = field(default_factory=threading.Event)
     busy: Counter[str] = field(default_factory=Counter)
@@ -89,10 +124,11 @@ class FakeCore:
         self.gate.set()
 
     def load_base(self, path: str) -> Base:
+        return self.parse_base(self.read_btf(path), "")
+
+    def parse_base(self, btf: bytes, digest: str) -> Base:
         self.bases += 1
-        if path.endswith(".btf"):  # a raw one
-            return FakeBase(Path(path).read_bytes())
-        return FakeBase(self.read_btf(path))
+        return FakeBase(btf)
 
     def encode(
         self,
@@ -117,7 +153,7 @@ class FakeCore:
             raise Refused("no DWARF", kind="dwarf", hint="build with debug information", path=path)
         btf = self.btf_of(source, base, ",".join(features))
         below = b"distilled" if "distilled_base" in features else None
-        kept = f"{name}|{source}".encode() if keep else None
+        kept = f"{name}|{source}|".encode() if keep else None
         whole = 100 if full else None
         return FakeEncoded(btf, stamp, self.vermagic, btf_base=below, full_size=whole, kept=kept)
 
@@ -127,7 +163,7 @@ class FakeCore:
         return hashlib.sha256(seed.encode()).digest()
 
     def rebase(self, old: Base, new: Base) -> Rebase:
-        return FakeRebase(new, self.moved, self.unsure)
+        return FakeRebase(self, new)
 
     def install(
         self,
@@ -163,6 +199,8 @@ class FakeCore:
         return None
 
     def read_btf(self, path: str) -> bytes:
+        if path.endswith(".btf"):  # a raw one
+            return Path(path).read_bytes()
         found = _line(path, "btf")
         if found is None:
             raise Refused("no .BTF", kind="elf", path=path)

@@ -61,9 +61,11 @@ def test_bases_that_are_overtaken_are_passed_over() -> None:
     news = BaseNews(core, journal)
     bases = [FakeBase(name) for name in (b"a", b"b", b"c", b"d")]
     news.changed("vmlinux", bases[0], bases[1])
+    news.tell()
     assert core.begun.acquire(timeout=30)
     news.changed("vmlinux", bases[1], bases[2])
     news.changed("vmlinux", bases[2], bases[3])
+    news.tell()
     core.go.release(2)
     assert recorded.acquire(timeout=30) and recorded.acquire(timeout=30)
     assert core.compared == [(b"a", b"b"), (b"b", b"d")]
@@ -73,6 +75,20 @@ def test_bases_that_are_overtaken_are_passed_over() -> None:
     assert events[1].fields["digest"] == bases[3].digest
 
 
+def test_nothing_is_compared_before_it_is_to_be_told() -> None:
+    core, journal = Slow(), Journal()
+    recorded = threading.Semaphore(0)
+    journal.subscribe(lambda _: recorded.release())
+    news = BaseNews(core, journal)
+    core.go.release(2)
+    news.tell()
+    news.changed("vmlinux", FakeBase(b"a"), FakeBase(b"b"))
+    news.changed("vmlinux", FakeBase(b"b"), FakeBase(b"c"))
+    news.tell()
+    assert recorded.acquire(timeout=30)
+    assert core.compared == [(b"a", b"c")]
+
+
 def test_what_cannot_be_compared_is_passed_over() -> None:
     core, journal = Slow(), Journal()
     recorded = threading.Semaphore(0)
@@ -80,7 +96,9 @@ def test_what_cannot_be_compared_is_passed_over() -> None:
     news = BaseNews(core, journal)
     core.go.release(2)
     news.changed("vmlinux", FakeBase(b"a"), FakeBase(b"bad"))
+    news.tell()
     assert core.begun.acquire(timeout=30)
     news.changed("vmlinux", FakeBase(b"bad"), FakeBase(b"c"))
+    news.tell()
     assert recorded.acquire(timeout=30)
     assert [e.fields["digest"] for e in journal.since(None).events] == [FakeBase(b"c").digest]

@@ -215,12 +215,13 @@ def test_the_words_of_a_link_outlive_the_run(tmp_path: Path) -> None:
     assert tree.earlier(item.path) is None
     outcome = encode_file(core, os.path.join(tree.root, item.path), tree.request())
     assert tree.digest is not None
-    tree.record(item.path, outcome, tree.digest)
+    tree.record({item.path: outcome}, tree.digest)
     again = BuildTree(str(root), core, Store(index))
     assert again.earlier(item.path) == ("abc", PRISTINE)
     # The next link has words of its own.
     link = ("def", RESOLVED)
-    again.record(item.path, Outcome("", "encoded", stamp=outcome.stamp, link=link), tree.digest)
+    made = Outcome("", "encoded", stamp=outcome.stamp, link=link)
+    again.record({item.path: made}, tree.digest)
     assert BuildTree(str(root), core, Store(index)).earlier(item.path) == link
 
 
@@ -234,7 +235,7 @@ def test_a_program_that_appears_makes_stale_only_where_it_matters(tmp_path: Path
         for item in tree.stale():
             outcome = encode_file(core, os.path.join(tree.root, item.path), tree.request())
             assert tree.digest is not None
-            tree.record(item.path, outcome, tree.digest)
+            tree.record({item.path: outcome}, tree.digest)
         _program(root, "exit 0\n")
         tree.reread_config()
         assert len(tree.stale()) == stale

@@ -192,3 +192,82 @@ def test_only_what_was_touched_is_prepared() -> None:
     s.touch("a.ko", "new link", 10.0)
     s.eager = False
     assert s.ahead(100.0) is None
+
+
+def found(s: Scheduler, crowd: str, others: str = "") -> None:
+    for name in crowd:
+        s.find(name, "base changed", crowd=True)
+    for name in others:
+        s.find(name, "base changed")
+
+
+def test_a_crowd_goes_many_at_a_time_in_the_order_found() -> None:
+    s = Scheduler()
+    found(s, "abcde")
+    assert s.next_due() == 0.0
+    first = s.take_crowd(0, 3)
+    assert [job.path for job in first] == ["a", "b", "c"]
+    assert (s.running, len(s)) == (3, 2)
+    assert [job.path for job in s.take_crowd(0, 3)] == ["d", "e"]
+    assert s.take_crowd(0, 3) == []
+
+
+def test_what_was_touched_goes_before_a_crowd() -> None:
+    s = Scheduler()
+    found(s, "ab")
+    s.touch("b", "new link", 10.0)
+    s.touch("x", "new link", 11.0)
+    assert [job.path for job in s.take_crowd(10.0, 9)] == ["a"], "the others settle"
+    assert s.take_crowd(20.0, 9) == []
+    found(s, "c")
+    assert s.take_crowd(20.0, 9) == []
+    assert drain(s, 20.0) == ["x", "b", "c"]
+
+
+def test_others_are_begun_beside_a_crowd() -> None:
+    s = Scheduler()
+    found(s, "abcd", "xy")
+    assert [job.path for job in s.take_crowd(0, 2, another=False)] == ["a", "b"]
+    assert s.take_crowd(0, 2, another=True) == []
+    assert [job.path for job in (s.take(0), s.take(0)) if job] == ["x", "y"]
+    assert [job.path for job in s.take_crowd(0, 2, another=True)] == ["c", "d"]
+
+
+def test_one_of_a_crowd_that_is_left_comes_alone() -> None:
+    s = Scheduler()
+    found(s, "abc", "x")
+    for job in s.take_crowd(0, 2):
+        s.alone(job)
+    assert [job.path for job in s.take_crowd(0, 9)] == ["c"]
+    assert drain(s, 0) == ["a", "b", "x"]
+
+
+def test_one_of_a_crowd_that_was_overtaken_or_touched_does_not_come_again() -> None:
+    s = Scheduler()
+    found(s, "ab")
+    first, second = s.take_crowd(0, 2)
+    s.touch("a", "new link", 1.0)
+    s.alone(first)
+    assert s.waits("a") and not s.waits("b")
+    assert s.take(0) is None, "it settles"
+    s.overtake()
+    s.alone(second)
+    assert s.idle
+
+
+def test_a_crowd_that_was_put_off_is_one_again() -> None:
+    s = Scheduler()
+    found(s, "abc")
+    for job in s.take_crowd(0, 9):
+        s.postpone(job, 5.0)
+    assert s.take_crowd(4.0, 9) == [] and s.next_due() == 5.0
+    assert [job.path for job in s.take_crowd(5.0, 9)] == ["a", "b", "c"]
+
+
+def test_busy_ones_of_a_crowd_come_again_alone() -> None:
+    s = Scheduler()
+    found(s, "a")
+    (job,) = s.take_crowd(0, 9)
+    s.retry(job, 0)
+    assert s.take_crowd(100, 9) == []
+    assert drain(s, 100) == ["a"]

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from btfd.journal import Journal
-from btfd.store import BaseRecord, Record, Store, default_path
+from btfd.store import BaseRecord, Held, Record, Store, default_path
 
-RECORD = Record((1, 2**63 + 5, 3, -4, 5), "base", "options", "encoded", None, 7, 8)
+HELD = Held("base before", b"\0mark\xff")
+RECORD = Record((1, 2**63 + 5, 3, -4, 5), "base", "options", "encoded", None, 7, 8, HELD)
 
 
 def test_what_is_remembered_outlives_the_run(tmp_path: Path) -> None:
     path = str(tmp_path / "cache/index.sqlite")
     store = Store(path)
-    store.remember("/t", "a/\udcff.ko", RECORD)
-    store.remember("/t", "gone.ko", RECORD)
-    store.remember("/u", "b.ko", RECORD)
+    store.remember("/t", {"a/\udcff.ko": RECORD, "gone.ko": RECORD})
+    store.remember("/u", {"b.ko": RECORD})
     store.forget("/t", "gone.ko")
     store.remember_base("/t", BaseRecord((2**64 - 1, 2, 3, 4, 5), "digest", "6.1"))
     store.close()
@@ -31,8 +31,8 @@ def test_what_is_remembered_outlives_the_run(tmp_path: Path) -> None:
 def test_two_runs_share_one_index(tmp_path: Path) -> None:
     path = str(tmp_path / "index.sqlite")
     one, two = Store(path), Store(path)
-    one.remember("/t", "a.ko", RECORD)
-    two.remember("/t", "b.ko", RECORD)
+    one.remember("/t", {"a.ko": RECORD})
+    two.remember("/t", {"b.ko": RECORD})
     assert set(one.modules("/t")) == set(two.modules("/t")) == {"a.ko", "b.ko"}
 
 
@@ -41,7 +41,7 @@ def test_a_ruined_index_is_replaced(tmp_path: Path, how: str) -> None:
     path = tmp_path / "index.sqlite"
     store = Store(str(path))
     for n in range(300):
-        store.remember("/t", f"m{n}.ko", RECORD)
+        store.remember("/t", {f"m{n}.ko": RECORD})
     store.close()
     data = path.read_bytes()
     if how == "garbage":
@@ -61,26 +61,62 @@ def test_a_ruined_index_is_replaced(tmp_path: Path, how: str) -> None:
             db.execute("PRAGMA user_version = 999")
     again = Store(str(path))
     assert again.modules("/t") == {}
-    again.remember("/t", "a.ko", RECORD)
+    again.remember("/t", {"a.ko": RECORD})
     again.close()
     assert Store(str(path)).modules("/t") == {"a.ko": RECORD}
+
+
+#: What a column of each type may hold that we never write there; TEXT makes text of numbers.
+WRONG: dict[str, list[object]] = {
+    "INTEGER": ["text", b"blob", 0.5],
+    "TEXT": [b"blob"],
+    "BLOB": ["text", 7, 0.5],
+}
+
+
+@pytest.mark.parametrize("table", ["module", "link", "base"])
+def test_rows_of_other_types_are_as_good_as_none(tmp_path: Path, table: str) -> None:
+    def index(name: str) -> str:
+        path = str(tmp_path / name)
+        store = Store(path)
+        store.remember("/t", {"a.ko": RECORD, "b.ko": RECORD})
+        store.remember_link("/t", "a.ko", ("id", b"words"))
+        store.remember_base("/t", BaseRecord((1, 2, 3, 4, 5), "digest", "6.1"))
+        store.close()
+        return path
+
+    with sqlite3.connect(index("whole")) as db:
+        columns = [(c[1], c[2]) for c in db.execute(f"PRAGMA table_info({table})")]
+    assert len(columns) > 3
+    harms = [(name, value) for name, kind in columns for value in WRONG[kind] if name != "tree"]
+    for number, (column, value) in enumerate(harms):
+        path = index(f"harmed {number}")
+        with sqlite3.connect(path) as db:
+            which = " WHERE path = CAST('a.ko' AS BLOB)" if table == "module" else ""
+            done = db.execute(f"UPDATE {table} SET {column} = ?{which}", (value,))
+            assert done.rowcount == 1
+        store = Store(path)
+        assert store.trouble is None
+        assert (store.modules("/t") == {"b.ko": RECORD}) == (table == "module"), column
+        assert (store.links("/t") == {}) == (table == "link"), column
+        assert (store.base("/t") is None) == (table == "base"), column
 
 
 def test_an_index_that_cannot_be_kept_still_answers(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = Store(str(tmp_path / "file/index.sqlite"))
     assert store.trouble
-    store.remember("/t", "a.ko", RECORD)
+    store.remember("/t", {"a.ko": RECORD})
     assert store.modules("/t") == {"a.ko": RECORD}
 
 
 def test_destroyed_while_open(tmp_path: Path) -> None:
     path = tmp_path / "index.sqlite"
     store = Store(str(path))
-    store.remember("/t", "a.ko", RECORD)
+    store.remember("/t", {"a.ko": RECORD})
     for end in ("", "-wal", "-shm"):
         Path(f"{path}{end}").write_bytes(b"\xff" * 8192)
-    store.remember("/t", "b.ko", RECORD)
+    store.remember("/t", {"b.ko": RECORD})
     assert "b.ko" in store.modules("/t")
 
 

@@ -31,7 +31,7 @@ def encode_all(tree: BuildTree, core: FakeCore) -> None:
     for item in tree.stale():
         outcome = encode_file(core, os.path.join(tree.root, item.path), tree.request())
         assert tree.digest is not None
-        tree.record(item.path, outcome, tree.digest)
+        tree.record({item.path: outcome}, tree.digest)
 
 
 def reasons(tree: BuildTree) -> dict[str, str]:
