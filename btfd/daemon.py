@@ -393,8 +393,8 @@ class Daemon:
     def _look_at(self, module: str, now: float) -> None:
         if self._listed is not None and module not in self._listed:
             self._ignore(module, "not in modules.order")
-        elif self.tree.is_right(module):
-            pass  # our own write, most likely; what comes later has another event
+        elif self.tree.is_known(module):
+            pass  # our own write; if it is stale all the same, a scan has found it
         elif not os.path.lexists(os.path.join(self.tree.root, module)):
             self.work.scheduler.forget(module)
             self.work.forget(module)

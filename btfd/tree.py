@@ -234,12 +234,14 @@ class BuildTree:
             return self._why_new(os.path.join(self.root, module), record)
         return self._why_old(record)
 
-    def is_right(self, module: str) -> bool:
-        """Whether a module's file is as we left it, and not stale. One stat."""
+    def is_known(self, module: str) -> bool:
+        """Whether a module's file is as we left it. One stat."""
         record = self._records.get(module)
-        if record is None or record.stamp != stamp_of(os.path.join(self.root, module)):
-            return False
-        return self._why_old(record) is None
+        return record is not None and record.stamp == stamp_of(os.path.join(self.root, module))
+
+    def is_right(self, module: str) -> bool:
+        """Whether a module's file is as we left it, and not stale."""
+        return self.is_known(module) and self._why_old(self._records[module]) is None
 
     def _why_old(self, record: Record) -> str | None:
         if record.status == KEPT:

@@ -64,7 +64,7 @@ class FakeMoved:
 
 @dataclass
 class FakeRebase:
-    """What was kept is a mark, then a name and the source; those in `unsure` need their DWARF."""
+    """What was kept is a mark, then a name, the source and features."""
 
     core: "FakeCore"
     new: Base
@@ -81,19 +81,22 @@ class FakeRebase:
         link: tuple[str, bytes] | None,
         release: str | None,
     ) -> Moved | None:
+        self.core.order.append(os.path.basename(path))
         assert self.core.gate.wait(30)
         try:
             kept = Path(place).read_bytes()
         except OSError:
             return None
-        name, _, rest = kept[len(mark) :].decode("utf-8", "replace").partition("|")
-        source, end, ids = rest.rpartition("|")
-        if not kept.startswith(mark) or name != os.path.basename(path) or not end:
+        name, source, features = (kept[len(mark) :].decode("utf-8", "replace") + "||").split("|")[
+            :3
+        ]
+        if not kept.startswith(mark) or name != os.path.basename(path) or name in self.core.unsure:
             return None
-        other = release is not None and self.core.vermagic not in (None, release)
-        if other or name in self.core.unsure or (ids and link is None):
+        if release is not None and self.core.vermagic not in (None, release):
             return None
-        btf = FakeCore.btf_of(source, self.new, "")
+        if not features.endswith(";"):
+            return None  # the end is missing
+        btf = FakeCore.btf_of(source, self.new, features[:-1])
         try:
             status, stamp = self.core.install(path, btf, stamp)
         except Refused:
@@ -108,6 +111,7 @@ class FakeCore:
 
     encoded: Counter[str] = field(default_factory=Counter)
     order: list[str] = field(default_factory=list)
+    """What was begun, encodes and moves."""
     moved: Counter[str] = field(default_factory=Counter)
     unsure: set[str] = field(default_factory=set)
     """Names of modules of which nothing can be told without their DWARF."""
@@ -153,7 +157,7 @@ class FakeCore:
             raise Refused("no DWARF", kind="dwarf", hint="build with debug information", path=path)
         btf = self.btf_of(source, base, ",".join(features))
         below = b"distilled" if "distilled_base" in features else None
-        kept = f"{name}|{source}|".encode() if keep else None
+        kept = f"{name}|{source}|{','.join(features)};".encode() if keep else None
         whole = 100 if full else None
         return FakeEncoded(btf, stamp, self.vermagic, btf_base=below, full_size=whole, kept=kept)
 

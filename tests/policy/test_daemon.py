@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from btfd import daemon, schedule
+from btfd.bases import Bases
 from btfd.daemon import Daemon
 from btfd.errors import Problem
 from btfd.journal import Journal
+from btfd.kept import Kept
 from btfd.memory import BURST
 from btfd.store import Store
 from btfd.tree import BuildTree
@@ -34,8 +36,10 @@ class Run:
         index: str | None = None,
         jobs: int = 2,
         use: str = "watcher",
+        types: Path | None = None,
     ) -> None:
         self.root, self.core = root, core
+        self._types = types
         self.journal = Journal()
         self.daemon: Daemon | None = None
         self.status: int | None = None
@@ -44,7 +48,11 @@ class Run:
         self._thread.start()
 
     def _run(self) -> None:
-        tree = BuildTree(str(self.root), self.core, Store(self._index), use=self._use)
+        bases = Bases(self.core)
+        kept = Kept(str(self._types), self.core, bases.copy) if self._types else None
+        tree = BuildTree(
+            str(self.root), self.core, Store(self._index), use=self._use, bases=bases, kept=kept
+        )
         self.daemon = Daemon(tree, self.core, self.journal, jobs=self._jobs)
         self.status = self.daemon.run()
 
@@ -83,9 +91,15 @@ class Run:
 
 @contextmanager
 def running(
-    root: Path, core: FakeCore, index: str | None = None, jobs: int = 2, use: str = "watcher"
+    root: Path,
+    core: FakeCore,
+    index: str | None = None,
+    jobs: int = 2,
+    use: str = "watcher",
+    types: Path | None = None,
 ) -> Iterator[Run]:
-    run = Run(root, core, index, jobs, use)
+    """`types`: where types are kept."""
+    run = Run(root, core, index, jobs, use, types)
     try:
         run.wait(lambda: "ready" in run.kinds())
         yield run

@@ -187,7 +187,7 @@ class FakeIds:
     ],
 )
 def test_what_can_be_kept(place: Place, changes: dict[str, Any], is_kept: bool) -> None:
-    made = FakeEncoded(b"btf", (1, 2, 3, 4, 5), kept=b"m.ko|a|")
+    made = FakeEncoded(b"btf", (1, 2, 3, 4, 5), kept=b"types")
     held = place.kept.put("m.ko", ONE, replace(made, **changes))
     assert (held is not None) == is_kept
     assert len(place.files()) == is_kept
