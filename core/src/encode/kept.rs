@@ -75,7 +75,8 @@ struct Names {
 }
 
 /// What the engine is given, which has not decided yet.
-pub(super) struct Given {
+#[derive(Clone, Debug)]
+pub struct Given {
     kept: Kept,
     numbers: Numbers,
 }
@@ -160,6 +161,11 @@ impl Kept {
             list.dedup();
         }
         Some((used, State::Settled { functions, declared }))
+    }
+
+    /// Whether it is the result.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state, State::Settled { .. })
     }
 
     /// The result over the new base of a bridge that begins where it was made; `None` where it takes the

@@ -19,7 +19,7 @@ pub use crate::target::Target;
 pub use bridge::Bridge;
 pub use functions::{Doubt, FunctionTable, Skipped};
 pub use ids::{Ids, IdsWish, resolve_ids};
-pub use kept::Kept;
+pub use kept::{Given, Kept};
 
 use crate::btf::Btf;
 use crate::btf::distill::{DistillError, distill};
