@@ -41,7 +41,8 @@ from btfd.tree import BASE_CHANGED, NEVER, NEW_LINK, SKIPPED, BuildTree
 #: With `once`: how often a busy file is tried (about 15 s in all).
 ATTEMPTS_ONCE = 12
 
-#: Modules that are moved to another base in one go: 5 ms, for which an edit may have to wait.
+#: Modules that are moved to another base in one go: 5 ms, at most 30, for which an edit may have to
+#: wait.
 CROWD = 32
 
 #: Whether bytes are what we answered for a path over the base of a digest.

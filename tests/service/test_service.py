@@ -39,10 +39,10 @@ from btfd.__main__ import main
 from tests.policy.fake import FakeCore
 
 class Hanging(FakeCore):
-    def load_base(self, path):
+    def read_btf(self, path):
         while os.path.exists(path + ".hang"):
             time.sleep(0.01)
-        return super().load_base(path)
+        return super().read_btf(path)
 
 daemon.STUCK = 0.5
 sys.exit(main(sys.argv[1:], Hanging()))

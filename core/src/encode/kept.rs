@@ -11,7 +11,8 @@
 //! As bytes it is checked against damage. It belongs to the state of the file, the base and the options
 //! that it was made with, which its owner has to know.
 //!
-//! Cost: 12 kB of a module; 40 us to put it onto a base, and three times that where it is open.
+//! Cost: of 1,120 modules of a kernel, 992 are settled: 8 kB each, and 23 us to put it onto a base. The
+//! others are large ones that define what the base only declares: 250 kB, and 0.8 ms each.
 
 use super::bridge::Bridge;
 use crate::btf::kind::Kind;
