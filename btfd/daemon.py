@@ -446,7 +446,8 @@ class Daemon:
         elif self._base_due is not None and self._base_due <= now:
             self._look_at_base()
         elif self._base_due is None and not self.tree.base_unchanged:
-            self._base_due = now + BASE_SETTLE  # a change that no event told
+            # A change that no event told.
+            self._base_due, self._base_ahead = now + BASE_SETTLE, now + BASE_AHEAD
 
     def _scan(self, why: str) -> None:
         self._listed = self.tree.listed()

@@ -169,7 +169,8 @@ class Work:
                 self.scheduler.alone(job)
             else:
                 movable.append((job, found))
-        self._submit_crowd(pool, movable, request)
+        if movable:
+            self._submit_crowd(pool, movable, request)
         return True
 
     def _start_ahead(self, pool: Executor, now: float) -> bool:

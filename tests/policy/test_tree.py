@@ -11,7 +11,7 @@ from btfd.engine import stamp_of
 from btfd.kbuild import EncoderOptions
 from btfd.store import Store
 from btfd.tree import BaseState, BuildTree
-from tests.policy.fake import FakeCore, link, link_base, make_tree
+from tests.policy.fake import FakeBase, FakeCore, link, link_base, make_tree
 
 M0, M1, M2 = (f"drivers/d{n}/m{n}.ko" for n in range(3))
 
@@ -104,6 +104,26 @@ def test_relinked_base_with_the_same_btf(root: Path, index: str) -> None:
     link_base(root, "one")
     assert tree.look_at_base().state is BaseState.SAME
     assert reasons(tree) == {}
+
+
+def test_a_new_base_can_be_read_in_advance(root: Path, index: str) -> None:
+    core = FakeCore()
+    tree = BuildTree(str(root), core, Store(index))
+    encode_all(tree, core)
+    loads = core.bases
+    with open(root / "vmlinux", "a"):
+        tree.prepare_base()()
+    (root / "vmlinux").unlink()
+    tree.prepare_base()()
+    (root / "vmlinux").write_text("half")
+    tree.prepare_base()()
+    assert core.bases == loads, "there was nothing to be read"
+    link_base(root, "two")
+    tree.prepare_base()()
+    assert core.bases == loads + 1
+    assert tree.digest == FakeBase(b"one").digest, "only a look decides"
+    assert tree.look_at_base().state is BaseState.CHANGED
+    assert core.bases == loads + 1
 
 
 def test_base_missing_broken_and_back(root: Path, index: str) -> None:
