@@ -142,7 +142,7 @@ pub(super) fn written<'d>(
     let Emitter { mut cu, mut offsets, mut pending, sink: Sink::Words(mut types), .. } = out else {
         return Ok(out.cu);
     };
-    if !offsets.seal() {
+    if !offsets.is_whole() {
         let what = format!("{MAX_OFFSETS} types or more in units that refer to each other");
         return Err(DwarfError::die(out.start, what));
     }
@@ -180,9 +180,9 @@ pub(super) fn sketched<'d>(
     known: Known<'_>,
     target: Target,
 ) -> Option<(Cu<'d>, Sketch)> {
-    let Emitter { mut cu, mut offsets, mut pending, sink, .. } = out;
+    let Emitter { mut cu, offsets, mut pending, sink, .. } = out;
     let Sink::Sketch { mut sketch, places, odd: false, .. } = sink else { return None };
-    if !offsets.seal() {
+    if !offsets.is_whole() {
         return None;
     }
     let mut lost = 0;

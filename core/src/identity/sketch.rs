@@ -4,7 +4,7 @@
 //! fifth of the type, and can be made while its DIEs are read, without ever writing it down. One
 //! made of DIEs and one made of types that were written down are the same.
 
-use super::hash::{Identity, Key};
+use super::hash::{Identity, Key, Row};
 use crate::btf::kind::Kind;
 use crate::btf::types::{KFLAG, MAX_VLEN};
 use crate::btf::{Type, Types};
@@ -75,15 +75,25 @@ pub struct Heading {
 
 /// The hash of one part, growing. `name` gives the hash of a name.
 struct Part<'k, N> {
-    key: &'k Key,
-    hash: Identity,
+    row: Row<'k>,
+    heading: Heading,
+    /// The hash of its own name.
+    named: Identity,
     empty: bool,
     name: N,
 }
 
 impl<'k, N: FnMut(u32) -> Identity> Part<'k, N> {
-    fn new(key: &'k Key, name: N) -> Part<'k, N> {
-        Part { key, hash: Identity::START, empty: false, name }
+    /// Begins with the heading, which tells how many elements there are and of how many numbers.
+    #[inline]
+    fn new(key: &'k Key, heading: Heading, name: N) -> Part<'k, N> {
+        let row = key.parts.row(Identity::START);
+        let mut part = Part { row, heading, named: Identity::NONE, empty: false, name };
+        part.named = part.name(heading.name);
+        part.row.link(part.named);
+        part.row.number(heading.info.into());
+        part.row.number(heading.size.into());
+        part
     }
 
     #[inline]
@@ -97,14 +107,14 @@ impl<'k, N: FnMut(u32) -> Identity> Part<'k, N> {
     }
 
     #[inline]
-    fn element(&mut self, name: u32, word: u32) {
+    fn element(&mut self, name: u32) {
         let name = self.name(name);
-        self.hash = self.key.parts.element(self.hash, name, word);
+        self.row.link(name);
     }
 
     #[inline]
     fn word(&mut self, word: u32) {
-        self.hash = self.key.parts.word(self.hash, word);
+        self.row.number(word.into());
     }
 }
 
@@ -152,27 +162,27 @@ impl Sketch {
                 self.prototype(key, heading, w[2], params.iter().map(|&[n, ty]| (n, ty)), name);
             }
             Some(Kind::Array) => {
-                let mut part = Part::new(key, name);
+                let mut part = Part::new(key, heading, name);
                 part.word(w[5]);
-                self.push(part, heading, w[5]);
+                self.push(part, w[5]);
                 self.links.extend([w[3], w[4]]);
             }
             Some(Kind::Enum | Kind::Enum64) => {
-                let mut part = Part::new(key, name);
+                let mut part = Part::new(key, heading, name);
                 for v in ty.elements() {
-                    part.element(v[0], v[1]);
-                    if let Some(&high) = v.get(2) {
-                        part.word(high);
-                    }
+                    part.element(v[0]);
+                    v[1..].iter().for_each(|&word| part.word(word));
                 }
-                self.push(part, heading, heading.size);
+                self.push(part, heading.size);
             }
             Some(Kind::Int) => {
-                let mut part = Part::new(key, name);
+                let mut part = Part::new(key, heading, name);
                 part.word(w[3]);
-                self.push(part, heading, w[3]);
+                self.push(part, w[3]);
             }
-            Some(Kind::Fwd | Kind::Float) => self.push(Part::new(key, name), heading, heading.size),
+            Some(Kind::Fwd | Kind::Float) => {
+                self.push(Part::new(key, heading, name), heading.size);
+            }
             Some(Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag | Kind::Void) | None => {
                 // They stand at the end of a file, are few, and are not told by identity.
                 let (links, part) = (self.links.len() as u32, Identity::NONE);
@@ -192,7 +202,7 @@ impl Sketch {
         ty: u32,
         name: impl FnMut(u32) -> Identity,
     ) {
-        self.push(Part::new(key, name), heading, 0);
+        self.push(Part::new(key, heading, name), 0);
         self.links.push(ty);
     }
 
@@ -206,12 +216,13 @@ impl Sketch {
         name: impl FnMut(u32) -> Identity,
     ) {
         let first = self.links.len() as u32;
-        let mut part = Part::new(key, name);
+        let mut part = Part::new(key, heading, name);
         for (name, ty, at) in members {
-            part.element(name, at);
+            part.element(name);
+            part.word(at);
             self.links.push(ty);
         }
-        self.push_from(first, part, heading, heading.size);
+        self.push_from(first, part, heading.size);
     }
 
     /// Adds a FUNC_PROTO; of each parameter its name and its type.
@@ -226,35 +237,27 @@ impl Sketch {
     ) {
         let first = self.links.len() as u32;
         self.links.push(result);
-        let mut part = Part::new(key, name);
+        let mut part = Part::new(key, heading, name);
         for (name, ty) in params {
-            part.element(name, 0);
+            part.element(name);
             self.links.push(ty);
         }
-        self.push_from(first, part, heading, 0);
+        self.push_from(first, part, 0);
     }
 
     #[inline]
-    fn push<N: FnMut(u32) -> Identity>(&mut self, part: Part<'_, N>, heading: Heading, word: u32) {
-        self.push_from(self.links.len() as u32, part, heading, word);
+    fn push<N>(&mut self, part: Part<'_, N>, word: u32) {
+        self.push_from(self.links.len() as u32, part, word);
     }
 
     #[inline]
-    fn push_from<N: FnMut(u32) -> Identity>(
-        &mut self,
-        links: u32,
-        mut part: Part<'_, N>,
-        heading: Heading,
-        word: u32,
-    ) {
-        let Heading { info, name, size } = heading;
-        let hash = part.name(name);
+    fn push_from<N>(&mut self, links: u32, part: Part<'_, N>, word: u32) {
+        let Heading { info, name, .. } = part.heading;
         self.empty_name |= part.empty;
-        let part = part.key.parts.head(part.hash, hash, info, size);
         if name != 0 && tag_kind_of(info).is_some() {
-            self.names.push((self.outlines.len() as u32, hash));
+            self.names.push((self.outlines.len() as u32, part.named));
         }
-        self.outlines.push(Outline { info, name, word, links, part });
+        self.outlines.push(Outline { info, name, word, links, part: part.row.hash() });
     }
 
     /// The kind of the type at `index`.
