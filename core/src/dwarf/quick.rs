@@ -14,8 +14,7 @@ use super::walk::{Open, Walk};
 use crate::btf::kind::Kind;
 
 /// How a DIE is read that has no children, is short, and of which each value that matters is a
-/// number in a place of its own: three of four types and members. A size of 0 is of what is not
-/// there.
+/// number of up to four bytes in a place of its own: three of four types and members.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Quick {
     /// Bytes behind the code.
@@ -35,55 +34,49 @@ pub(super) struct Quick {
 /// A number in a [`Quick`] DIE.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Number {
+    /// The bits of it, as many as its bytes have; none where it is not there.
+    mask: u32,
     at: u8,
-    size: u8,
 }
 
 /// How many bytes of a DIE are looked at.
 pub(super) const WINDOW: usize = 40;
 
+/// What is quick is shorter than this.
+const SHORT: usize = 32;
+
 impl Number {
-    fn at(spot: Spot) -> Number {
-        Number { at: spot.at as u8, size: spot.size }
+    fn at(spot: Spot) -> Option<Number> {
+        let mask = u32::MAX.checked_shr(32 - 8 * u32::from(spot.size))?;
+        Some(Number { mask, at: spot.at as u8 })
     }
 
     /// The number, in little endian; 0 of what is not there.
     #[inline]
-    pub fn read(self, die: &[u8; WINDOW]) -> u64 {
-        // What is quick is shorter than 32 bytes, which the compiler cannot know.
-        let at = usize::from(self.at & 31);
-        let Some(word) = die[at..].first_chunk::<8>() else { return 0 };
-        u64::from_le_bytes(*word) & MASKS[usize::from(self.size & 15)]
+    pub fn read(self, die: &[u8; WINDOW]) -> u32 {
+        // The compiler cannot know that it is short.
+        let at = usize::from(self.at) % SHORT;
+        let Some(word) = die[at..].first_chunk::<4>() else { return 0 };
+        u32::from_le_bytes(*word) & self.mask
     }
 
     /// Whether there is one.
     #[inline]
     pub fn is_given(self) -> bool {
-        self.size != 0
+        self.mask != 0
     }
 }
-
-/// The lowest bytes of a word, by their number.
-static MASKS: [u64; 16] = {
-    let mut masks = [u64::MAX; 16];
-    let mut bytes = 0;
-    while bytes < 8 {
-        masks[bytes] = (1 << (8 * bytes)) - 1;
-        bytes += 1;
-    }
-    masks
-};
 
 impl Quick {
     /// How DIEs are read of which `size` and `spots` are known; `None` where not quickly.
     pub fn of(what: What, size: Option<u32>, spots: &Spots) -> Option<Quick> {
-        let size = u8::try_from(size?).ok().filter(|&size| size < 32)?;
+        let size = u8::try_from(size?).ok().filter(|&size| usize::from(size) < SHORT)?;
         let get = |field: Field, way: Way| -> Option<Number> {
             if spots.given >> field as u32 & 1 == 0 {
                 return Some(Number::default());
             }
             let spot = spots.spots[field as usize];
-            (spot.way == way).then(|| Number::at(spot))
+            if spot.way == way { Number::at(spot) } else { None }
         };
         let given = |field: Field| spots.given >> field as u32 & 1 == 1;
         if given(Field::Annotation) {
@@ -130,15 +123,15 @@ impl Walk<'_, '_> {
         let texts = self.out.texts;
         let name = || match q.name.is_given() {
             false => Some(Text::default()),
-            true => texts.in_str(q.name.read(die)),
+            true => texts.in_str(q.name.read(die).into()),
         };
         let ty = || match q.ty.is_given() {
             false => 0,
-            true => within_group(within.saturating_add(q.ty.read(die))),
+            true => within_group(within + u64::from(q.ty.read(die))),
         };
         match (what, parent) {
             (What::Member, Open::Composite { count, head, .. }) => {
-                let bits = q.number.read(die).wrapping_mul(q.scale.into());
+                let bits = u64::from(q.number.read(die)) * u64::from(q.scale);
                 let bit_size = q.bits.read(die);
                 if head.kind == Kind::Union && bits as u32 != 0 || bit_size > 255 {
                     return false;
@@ -149,7 +142,7 @@ impl Walk<'_, '_> {
             }
             (What::Enumerator, Open::Enum { .. }) => {
                 let Some(name) = name() else { return false };
-                self.values.push((name, q.number.read(die)));
+                self.values.push((name, q.number.read(die).into()));
             }
             (What::Parameter, Open::Proto { .. }) => {
                 let Some(name) = name() else { return false };

@@ -219,6 +219,8 @@ impl<'a, 'd> Walk<'a, 'd> {
     }
 
     /// A DIE starts: what is it, seen from its parent?
+    // Not within the loop over all DIEs, most of which go another way.
+    #[inline(never)]
     fn open(
         &mut self,
         unit: &Unit<'d>,
@@ -456,7 +458,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             Open::Composite { head, members, tags, annotation, .. } => {
                 self.annotations(TagOn::Composite(-1), annotation)?;
                 if self.sorts_members {
-                    self.members[members..].sort_by_key(|m| m.bits / 8);
+                    self.members[members..].sort_by_key(Member::byte);
                 }
                 self.out.composite(&head, &self.members[members..])?;
                 self.members.truncate(members);
