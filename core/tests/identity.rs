@@ -7,7 +7,7 @@ mod random;
 use btfd_core::btf::types::map_ids;
 use btfd_core::btf::{Btf, Types};
 use btfd_core::dedup::{Base, dedup, reintern};
-use btfd_core::identity::{Assigned, Identities, Key, Merge, Rebase, Sketch, new_ids};
+use btfd_core::identity::{Assigned, Identities, Key, Merge, Name, Rebase, Sketch, new_ids};
 
 /// What came out, and how many types the engine did not see.
 struct Folded {
@@ -36,7 +36,7 @@ fn split(top: &Btf, ends: &[usize]) -> Vec<Types> {
 fn fast(base: Option<&Base>, top: &Btf, ends: &[usize]) -> Option<Folded> {
     let key = Key::of_process();
     let lower = base.map(Base::btf);
-    let name = |offset: u32| key.text(top.string(lower, offset));
+    let name = |offset: u32| Name::Text(top.string(lower, offset));
     let units = split(top, ends);
     let mut merge = Merge::new(base.map(Base::known));
     let take_in = |types: &Types| {
@@ -91,7 +91,7 @@ fn the_answer_is_that_of_the_exact_engine() {
 /// the rest, where nothing was doubtful.
 fn left(base: &Base, top: &Btf, ends: &[usize]) -> (Btf, Vec<bool>, Option<Vec<u32>>) {
     let key = Key::of_process();
-    let name = |offset: u32| key.text(top.string(Some(base.btf()), offset));
+    let name = |offset: u32| Name::Text(top.string(Some(base.btf()), offset));
     let units = split(top, ends);
     let mut merge = Merge::new(Some(base.known()));
     let take_in = |types: &Types| {

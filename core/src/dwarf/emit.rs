@@ -13,7 +13,7 @@ use crate::btf::kind::Kind;
 use crate::btf::types::{MAX_VLEN, info};
 use crate::btf::{Type, Types};
 use crate::features::Features;
-use crate::identity::{FILE_INT, Heading, Key, Sketch};
+use crate::identity::{FILE_INT, Heading, Key, Name, Sketch};
 use gimli::DwAte;
 use gimli::constants as dw;
 
@@ -146,7 +146,7 @@ impl<'d> Emitter<'_, 'd> {
                 types.push(words);
             }
             Sink::Sketch { key, sketch, places, .. } => {
-                sketch.add(key, Type(words), |name| key.text(texts.tail(name)));
+                sketch.add(key, Type(words), |name| Name::Text(texts.tail(name)));
                 places.push(at.offset);
             }
         }
@@ -200,7 +200,7 @@ impl<'d> Emitter<'_, 'd> {
             }
             Sink::Sketch { key, sketch, places, .. } => {
                 let heading = Heading { info, name: name.0, size: 0 };
-                sketch.reference(key, heading, ty, |name| key.text(texts.tail(name)));
+                sketch.reference(key, heading, ty, |name| Name::Text(texts.tail(name)));
                 places.push(at.offset);
             }
         }
@@ -240,7 +240,7 @@ impl<'d> Emitter<'_, 'd> {
             }
             Sink::Sketch { key, sketch, places, .. } => {
                 let heading = Heading { info, name: 0, size: 0 };
-                let name = |name| key.text(texts.tail(name));
+                let name = |name| Name::Text(texts.tail(name));
                 sketch.prototype(key, heading, ret, params, name);
                 places.push(at.offset);
             }
@@ -391,7 +391,7 @@ impl<'d> Emitter<'_, 'd> {
             Sink::Sketch { key, sketch, places, .. } => {
                 let heading = Heading { info, name: name.0, size };
                 let members = members.iter().map(|m| (m.name.0, m.ty, m.place));
-                sketch.composite(key, heading, members, |name| key.text(texts.tail(name)));
+                sketch.composite(key, heading, members, |name| Name::Text(texts.tail(name)));
                 places.push(at.offset);
             }
         }

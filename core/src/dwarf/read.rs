@@ -9,7 +9,7 @@ use super::walk::{Open, Walk};
 use super::{DwarfError, Known, Result};
 use crate::btf::Types;
 use crate::features::Features;
-use crate::identity::{Key, Sketch};
+use crate::identity::{Key, Name, Sketch};
 use crate::target::Target;
 
 /// Reads one group, and writes all its types down.
@@ -45,7 +45,7 @@ pub fn sketch<'d>(
     let cu = read(group, functions, target, features)?;
     let texts = cu.texts;
     let sketch = match &cu.types {
-        Written::Down(types) => Sketch::of(types, key, |name| key.text(texts.tail(name))),
+        Written::Down(types) => Sketch::of(types, key, |name| Name::Text(texts.tail(name))),
         Written::Again(_) => Sketch::default(),
     };
     Ok((cu, sketch))

@@ -3,7 +3,7 @@
 //! A content is a row of numbers. Its hash is the sum of these, each times
 //! the secret factor of its place, modulo the prime 2^61 - 1; twice, with independent secrets. Two contents
 //! of n numbers agree with a probability of at most ((n / 30 + 2) / 2^61)^2 over the choice of the
-//! secrets (n / 30: a row that is longer than there are factors goes on as a polynomial of such
+//! secrets (30 or more: a row that is longer than there are factors goes on as a polynomial of such
 //! sums); who writes the contents does not know them, so he cannot do better than that.
 //!
 //! This holds while the numbers do not depend on the secrets. Hashes of parts are numbers of the
@@ -11,7 +11,7 @@
 //! then types by how deep the references in them go.
 //!
 //! Secrets are drawn once a process and never shown. Only equality of hashes is ever looked at,
-//! hence no result depends on them. Cost: 8 instructions a number, 20 a row; 18 KB of secrets, of
+//! hence no result depends on them. Cost: 8 instructions a number, 20 a row; 19 KB of secrets, of
 //! which a few are used again and again.
 
 use std::collections::hash_map::RandomState;
@@ -21,9 +21,12 @@ use std::sync::OnceLock;
 /// The prime 2^61 - 1.
 const P: u64 = (1 << 61) - 1;
 
-/// How many numbers one sum takes: so many products of a hash and a factor, and one more, are less
+/// How many hashes one sum takes: so many products of a hash and a factor, and one more, are less
 /// than 2^128.
-const FACTORS: usize = 30;
+const HASHES: usize = 30;
+
+/// How many words and letters one sum takes, which are smaller than 2^58.
+const WORDS: usize = 120;
 
 /// How deep references may go.
 pub(super) const LEVELS: usize = 32;
@@ -55,7 +58,7 @@ impl Identity {
 /// The secrets of one level: two factors for each place, and what rows go on by.
 #[derive(Debug)]
 pub(super) struct Level {
-    factors: [Identity; FACTORS],
+    factors: Box<[Identity]>,
     point: Identity,
 }
 
@@ -85,78 +88,65 @@ impl Key {
                 2 + hasher.finish() % (P - 2)
             };
             let mut pair = || Identity(draw(), draw());
-            let mut level = || Level { factors: std::array::from_fn(|_| pair()), point: pair() };
-            let (names, tags, parts, loose) = (level(), level(), level(), level());
-            Key { names, tags, parts, loose, types: std::array::from_fn(|_| level()) }
+            let mut level =
+                |numbers| Level { factors: (0..numbers).map(|_| pair()).collect(), point: pair() };
+            Key {
+                names: level(HASHES),
+                tags: level(HASHES),
+                parts: level(WORDS),
+                loose: level(HASHES),
+                types: std::array::from_fn(|_| level(HASHES)),
+            }
         })
     }
 
     /// Of a text without NUL bytes, or of what stands before the first NUL.
-    ///
-    /// Seven bytes are one number, so that it is smaller than the prime.
     pub fn text(&self, text: &[u8]) -> Identity {
-        let (low, high, ends) = fourteen(text);
-        let mut row = self.names.row(Identity::START);
-        row.number(low);
-        row.number(high);
-        if !ends {
-            // Of twenty names one is longer.
-            self.long_text(&mut row, text);
-        }
-        row.hash()
+        self.name(Name::Text(text))
     }
 
-    #[cold]
-    fn long_text(&self, row: &mut Row<'_>, text: &[u8]) {
-        let (mut rest, mut ended) = (text, false);
-        while !ended {
-            let (low, high, ends);
-            rest = rest.get(14..).unwrap_or_default();
-            (low, high, ends) = fourteen(rest);
-            row.number(low);
-            row.number(high);
-            ended = ends;
-        }
-    }
-
-    /// Of a text that equals no other, told by a number.
-    pub(super) fn odd_text(&self, number: u32) -> Identity {
+    /// Of a name.
+    pub(super) fn name(&self, name: Name<'_>) -> Identity {
         let mut row = self.names.row(Identity::START);
-        // No text begins with a 0.
-        row.number(0);
-        row.number(number.into());
+        row.name(name);
         row.hash()
     }
 }
 
-/// The first fourteen bytes, seven each; those from the first NUL on count as 0. Tells whether
-/// there is one.
+/// A name, as rows take it in.
+#[derive(Clone, Copy, Debug)]
+pub enum Name<'t> {
+    /// What stands before the first NUL.
+    Text(&'t [u8]),
+    /// One that equals no other, told by a number.
+    Odd(u32),
+}
+
+impl Name<'_> {
+    /// Whether it has no letter.
+    #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        matches!(self, Name::Text([] | [0, ..]))
+    }
+}
+
+/// In a number: no seven bytes are it.
+const NO_TEXT: u64 = 1 << 57;
+
+/// The first seven bytes; those from the first NUL on count as 0.
 #[inline]
-fn fourteen(text: &[u8]) -> (u64, u64, bool) {
+fn seven(text: &[u8]) -> u64 {
     const ONES: u64 = 0x0001_0101_0101_0101;
-    let word = |at: usize| -> u64 {
-        match text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            Some(&word) => u64::from_le_bytes(word) & SEVEN,
-            None => {
-                let rest = text.get(at..).unwrap_or_default();
-                let rest = &rest[..rest.len().min(7)];
-                rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
-            }
+    let word = match text.first_chunk::<8>() {
+        Some(&word) => u64::from_le_bytes(word) & SEVEN,
+        None => {
+            let text = &text[..text.len().min(7)];
+            text.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
         }
     };
     // The lowest bit that is set is of the first byte that is 0.
-    let nul = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let before = |word: u64, nul: u64| word & ((nul & nul.wrapping_neg()).wrapping_sub(1) >> 7);
-    let low = word(0);
-    let end = nul(low);
-    if end != 0 {
-        return (before(low, end), 0, true);
-    }
-    let high = word(7);
-    match nul(high) {
-        0 => (low, high, false),
-        end => (low, before(high, end), true),
-    }
+    let nul = word.wrapping_sub(ONES) & !word & (ONES << 7);
+    word & ((nul & nul.wrapping_neg()).wrapping_sub(1) >> 7)
 }
 
 /// The bits of seven bytes.
@@ -173,11 +163,11 @@ impl Level {
     #[inline]
     pub fn hash<T>(&self, first: Identity, rest: &[T], of: impl Fn(&T) -> Identity) -> Identity {
         let mut sums = Sums(first.0.into(), first.1.into());
-        for (number, part) in rest.chunks(FACTORS).enumerate() {
+        for (number, part) in rest.chunks(HASHES).enumerate() {
             if number > 0 {
                 sums = sums.go_on(self);
             }
-            for (item, &factors) in part.iter().zip(&self.factors) {
+            for (item, &factors) in part.iter().zip(self.factors.iter()) {
                 sums = sums.add(of(item), factors);
             }
         }
@@ -208,7 +198,7 @@ impl Sums {
     }
 }
 
-/// A row of numbers that are being summed up. All of them are hashes or smaller than the prime.
+/// A row of numbers that are being summed up, as many at a time as its level has factors for.
 #[derive(Clone, Copy)]
 pub(super) struct Row<'k> {
     level: &'k Level,
@@ -218,6 +208,32 @@ pub(super) struct Row<'k> {
 }
 
 impl Row<'_> {
+    /// Takes a name in.
+    ///
+    /// Seven bytes are one number, so that it is smaller than the prime. Where there are seven, more
+    /// follow, if only a 0: what comes next in the row cannot be taken for a part of the name.
+    #[inline(always)]
+    pub fn name(&mut self, name: Name<'_>) {
+        let mut rest = match name {
+            Name::Text(text) => text,
+            Name::Odd(number) => return self.number(NO_TEXT | u64::from(number)),
+        };
+        loop {
+            let word = seven(rest);
+            self.number(word);
+            if word >> 48 == 0 {
+                return;
+            }
+            rest = rest.get(7..).unwrap_or_default();
+        }
+    }
+
+    /// Takes in that there is no name.
+    #[inline(always)]
+    pub fn no_name(&mut self) {
+        self.number(NO_TEXT << 1);
+    }
+
     /// Takes a number in.
     #[inline(always)]
     pub fn number(&mut self, number: u64) {
@@ -227,7 +243,7 @@ impl Row<'_> {
     /// Takes the hash of something else in.
     #[inline(always)]
     pub fn link(&mut self, link: Identity) {
-        if self.count == FACTORS {
+        if self.count == self.level.factors.len() {
             (self.sums, self.count) = (self.sums.go_on(self.level), 0);
         }
         self.sums = self.sums.add(link, self.level.factors[self.count]);
@@ -273,24 +289,24 @@ mod tests {
 
     #[test]
     fn rows_of_any_length_differ_by_every_number() {
-        let level = &Key::of_process().parts;
+        let level = &Key::of_process().tags;
         let hash = |numbers: &[u64]| {
             let mut row = level.row(Identity::START);
             numbers.iter().for_each(|&number| row.number(number));
             row.hash()
         };
         // The largest numbers make the largest sums.
-        let mut numbers = vec![(1 << 62) + 63; 3 * FACTORS];
+        let mut numbers = vec![(1 << 62) + 63; 3 * HASHES];
         for at in 0..numbers.len() {
             let before = hash(&numbers);
             assert_ne!(hash(&numbers[..at]), hash(&numbers[..=at]));
             numbers[at] -= 1;
             assert_ne!(hash(&numbers), before);
         }
-        let folded = numbers.chunks(FACTORS).fold([1u128, 1], |[a, b], chunk| {
+        let folded = numbers.chunks(HASHES).fold([1u128, 1], |[a, b], chunk| {
             let sum = |hash: u128, half: fn(Identity) -> u64, is_first: bool| {
                 let point = if is_first { 1 } else { u128::from(half(level.point)) };
-                let terms = chunk.iter().zip(&level.factors);
+                let terms = chunk.iter().zip(level.factors.iter());
                 terms.fold(hash * point % u128::from(P), |sum, (&number, &factor)| {
                     (sum + product(number, half(factor))) % u128::from(P)
                 })

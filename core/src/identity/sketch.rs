@@ -4,7 +4,7 @@
 //! fifth of the type, and can be made while its DIEs are read, without ever writing it down. One
 //! made of DIEs and one made of types that were written down are the same.
 
-use super::hash::{Identity, Key, Row};
+use super::hash::{Identity, Key, Name, Row};
 use crate::btf::kind::Kind;
 use crate::btf::types::{KFLAG, MAX_VLEN};
 use crate::btf::{Type, Types};
@@ -48,7 +48,7 @@ pub struct Links {
 impl Links {
     /// Those of the type at `index`, in the order in which its words have them; none of what
     /// refers to nothing.
-    pub fn of(&self, index: usize) -> &[u32] {
+    pub fn of<'t>(&self, index: usize) -> &[u32] {
         let end = self.starts.get(index + 1).map_or(self.links.len(), |&start| start as usize);
         &self.links[self.starts[index] as usize..end]
     }
@@ -73,54 +73,45 @@ pub struct Heading {
     pub size: u32,
 }
 
-/// The hash of one part, growing. `name` gives the hash of a name.
+/// The hash of one part, growing. `name` tells what a number names.
 struct Part<'k, N> {
     row: Row<'k>,
     heading: Heading,
-    /// The hash of its own name.
-    named: Identity,
     empty: bool,
     name: N,
 }
 
-impl<'k, N: FnMut(u32) -> Identity> Part<'k, N> {
+impl<'k, 't, N: FnMut(u32) -> Name<'t>> Part<'k, N> {
     /// Begins with the heading, which tells how many elements there are and of how many numbers.
-    #[inline]
+    #[inline(always)]
     fn new(key: &'k Key, heading: Heading, name: N) -> Part<'k, N> {
         let row = key.parts.row(Identity::START);
-        let mut part = Part { row, heading, named: Identity::NONE, empty: false, name };
-        part.named = part.name(heading.name);
-        part.row.link(part.named);
+        let mut part = Part { row, heading, empty: false, name };
         part.row.number(heading.info.into());
         part.row.number(heading.size.into());
+        part.name(heading.name);
         part
     }
 
-    #[inline]
-    fn name(&mut self, number: u32) -> Identity {
+    #[inline(always)]
+    fn name(&mut self, number: u32) {
         if number == 0 {
-            return Identity::NONE;
+            return self.row.no_name();
         }
-        let hash = (self.name)(number);
-        self.empty |= hash == Identity::START;
-        hash
+        let name = (self.name)(number);
+        self.empty |= name.is_empty();
+        self.row.name(name);
     }
 
-    #[inline]
-    fn element(&mut self, name: u32) {
-        let name = self.name(name);
-        self.row.link(name);
-    }
-
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, word: u32) {
         self.row.number(word.into());
     }
 }
 
 impl Sketch {
-    /// Of types that are written down; `name` gives the hash of a name.
-    pub fn of(types: &Types, key: &Key, mut name: impl FnMut(u32) -> Identity) -> Sketch {
+    /// Of types that are written down; `name` tells what a number names.
+    pub fn of<'t>(types: &Types, key: &Key, mut name: impl FnMut(u32) -> Name<'t>) -> Sketch {
         let mut sketch = Sketch::with_capacity(types.len(), types.words().len() / 4);
         for ty in types.iter() {
             sketch.add(key, ty, &mut name);
@@ -148,7 +139,7 @@ impl Sketch {
     }
 
     /// Adds a type that is written down.
-    pub fn add(&mut self, key: &Key, ty: Type<'_>, name: impl FnMut(u32) -> Identity) {
+    pub fn add<'t>(&mut self, key: &Key, ty: Type<'_>, name: impl FnMut(u32) -> Name<'t>) {
         let w = ty.0;
         let refers = ty.kind().is_some_and(|kind| kind.shape().refers);
         let heading = Heading { info: w[1], name: w[0], size: if refers { 0 } else { w[2] } };
@@ -164,24 +155,24 @@ impl Sketch {
             Some(Kind::Array) => {
                 let mut part = Part::new(key, heading, name);
                 part.word(w[5]);
-                self.push(part, w[5]);
+                self.push(key, part, w[5]);
                 self.links.extend([w[3], w[4]]);
             }
             Some(Kind::Enum | Kind::Enum64) => {
                 let mut part = Part::new(key, heading, name);
                 for v in ty.elements() {
-                    part.element(v[0]);
+                    part.name(v[0]);
                     v[1..].iter().for_each(|&word| part.word(word));
                 }
-                self.push(part, heading.size);
+                self.push(key, part, heading.size);
             }
             Some(Kind::Int) => {
                 let mut part = Part::new(key, heading, name);
                 part.word(w[3]);
-                self.push(part, w[3]);
+                self.push(key, part, w[3]);
             }
             Some(Kind::Fwd | Kind::Float) => {
-                self.push(Part::new(key, heading, name), heading.size);
+                self.push(key, Part::new(key, heading, name), heading.size);
             }
             Some(Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag | Kind::Void) | None => {
                 // They stand at the end of a file, are few, and are not told by identity.
@@ -195,67 +186,73 @@ impl Sketch {
 
     /// Adds a pointer, qualifier, typedef or type tag.
     #[inline]
-    pub fn reference(
+    pub fn reference<'t>(
         &mut self,
         key: &Key,
         heading: Heading,
         ty: u32,
-        name: impl FnMut(u32) -> Identity,
+        name: impl FnMut(u32) -> Name<'t>,
     ) {
-        self.push(Part::new(key, heading, name), 0);
+        self.push(key, Part::new(key, heading, name), 0);
         self.links.push(ty);
     }
 
     /// Adds a struct or union; of each member its name, its type, and where it stands.
     #[inline]
-    pub fn composite(
+    pub fn composite<'t>(
         &mut self,
         key: &Key,
         heading: Heading,
         members: impl Iterator<Item = (u32, u32, u32)>,
-        name: impl FnMut(u32) -> Identity,
+        name: impl FnMut(u32) -> Name<'t>,
     ) {
         let first = self.links.len() as u32;
         let mut part = Part::new(key, heading, name);
         for (name, ty, at) in members {
-            part.element(name);
+            part.name(name);
             part.word(at);
             self.links.push(ty);
         }
-        self.push_from(first, part, heading.size);
+        self.push_from(key, first, part, heading.size);
     }
 
     /// Adds a FUNC_PROTO; of each parameter its name and its type.
     #[inline]
-    pub fn prototype(
+    pub fn prototype<'t>(
         &mut self,
         key: &Key,
         heading: Heading,
         result: u32,
         params: impl Iterator<Item = (u32, u32)>,
-        name: impl FnMut(u32) -> Identity,
+        name: impl FnMut(u32) -> Name<'t>,
     ) {
         let first = self.links.len() as u32;
         self.links.push(result);
         let mut part = Part::new(key, heading, name);
         for (name, ty) in params {
-            part.element(name);
+            part.name(name);
             self.links.push(ty);
         }
-        self.push_from(first, part, 0);
+        self.push_from(key, first, part, 0);
     }
 
     #[inline]
-    fn push<N>(&mut self, part: Part<'_, N>, word: u32) {
-        self.push_from(self.links.len() as u32, part, word);
+    fn push<'t, N: FnMut(u32) -> Name<'t>>(&mut self, key: &Key, part: Part<'_, N>, word: u32) {
+        self.push_from(key, self.links.len() as u32, part, word);
     }
 
     #[inline]
-    fn push_from<N>(&mut self, links: u32, part: Part<'_, N>, word: u32) {
+    fn push_from<'t, N: FnMut(u32) -> Name<'t>>(
+        &mut self,
+        key: &Key,
+        links: u32,
+        mut part: Part<'_, N>,
+        word: u32,
+    ) {
         let Heading { info, name, .. } = part.heading;
         self.empty_name |= part.empty;
         if name != 0 && tag_kind_of(info).is_some() {
-            self.names.push((self.outlines.len() as u32, part.named));
+            self.names.push((self.outlines.len() as u32, key.name((part.name)(name))));
         }
         self.outlines.push(Outline { info, name, word, links, part: part.row.hash() });
     }

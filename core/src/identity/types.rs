@@ -1,6 +1,6 @@
 //! The identities of the types of one unit.
 
-use super::hash::{Identity, Key, Level};
+use super::hash::{Identity, Key, Level, Name};
 use super::sketch::{FILE_INT, Sketch, TagKind};
 use crate::btf::Kind;
 use crate::btf::types::info;
@@ -111,7 +111,7 @@ pub(super) fn standard_int(key: &Key) -> Identity {
     const SIGNED_32: u32 = 1 << 24 | 32;
     let mut int = crate::btf::Types::new();
     int.push(&[1, info(Kind::Int, 0, false), 4, SIGNED_32]);
-    let sketch = Sketch::of(&int, key, |_| key.text(b"int"));
+    let sketch = Sketch::of(&int, key, |_| Name::Text(b"int"));
     key.types[0].row(sketch.part(0)).hash()
 }
 
