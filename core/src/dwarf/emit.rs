@@ -128,6 +128,15 @@ pub(super) struct Emitter<'a, 'd> {
 }
 
 impl<'d> Emitter<'_, 'd> {
+    /// Forgets the types taken so far, which are written down.
+    pub fn forget(&mut self) {
+        if let Sink::Words(types) = &mut self.sink {
+            types.truncate(0);
+        }
+        self.offsets.clear();
+        self.pending.clear();
+    }
+
     /// Notes that the DIE at `offset` will become a type.
     pub fn place(&mut self, offset: u32) -> Place {
         Place { offset, slot: self.offsets.add(offset) }

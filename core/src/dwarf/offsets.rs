@@ -40,6 +40,11 @@ impl OffsetMap {
         OffsetMap::default()
     }
 
+    /// Forgets the slots, of a map that nobody looks anything up in.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+    }
+
     /// Adds an offset above all others so far and returns its slot.
     #[inline]
     pub fn add(&mut self, offset: u32) -> u32 {

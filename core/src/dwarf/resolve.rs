@@ -91,6 +91,19 @@ pub(super) struct Storage {
 }
 
 impl Pending {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.functions.clear();
+        self.completed.clear();
+        self.variables.clear();
+        self.declared.clear();
+        self.type_tags.clear();
+        self.bitfields.clear();
+        self.storages.clear();
+        self.atomics.clear();
+        self.params.clear();
+    }
+
     pub fn function(&mut self, offset: u32, a: &Attributes<'_, '_>) -> Walked<usize> {
         self.functions.push(RawFunction {
             offset,

@@ -39,6 +39,15 @@ pub(super) enum Open {
     Skip,
 }
 
+impl Open {
+    /// Whether nothing is to be done when it is complete.
+    #[inline]
+    fn is_trivial(&self) -> bool {
+        use Open::*;
+        matches!(self, Scope { .. } | Block | Inlined | Tagged(_) | Skip)
+    }
+}
+
 /// Whom an annotation belongs to.
 #[derive(Clone, Copy)]
 pub(super) enum TagOn {
@@ -84,7 +93,7 @@ pub(super) type Walked<T> = std::result::Result<T, Stop>;
 
 /// The pass over a group, under way.
 pub(super) struct Walk<'a, 'd> {
-    group: &'a Group<'d>,
+    pub(super) group: &'a Group<'d>,
     target: Target,
     /// Rust lays members out in another order than they are written in; BTF wants them ascending.
     sorts_members: bool,
@@ -153,7 +162,9 @@ impl<'a, 'd> Walk<'a, 'd> {
             let offset = (cursor.position() - start) as u32;
             let code = cursor.uleb()?;
             if code == 0 {
-                if let Some(open) = self.stack.pop() {
+                if let Some(open) = self.stack.pop()
+                    && !open.is_trivial()
+                {
                     self.close(open)?;
                 }
                 if self.stack.len() == depth && depth != 0 {
@@ -182,7 +193,9 @@ impl<'a, 'd> Walk<'a, 'd> {
             if plan.has_children {
                 self.stack.push(open);
             } else {
-                self.close(open)?;
+                if !open.is_trivial() {
+                    self.close(open)?;
+                }
                 if self.stack.len() == depth {
                     break; // a root DIE without children is the whole unit
                 }
@@ -489,7 +502,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                 self.annotations(TagOn::Function(index, -1), annotation)?;
                 self.out.pending.completed.push(index);
             }
-            Open::Scope { .. } | Open::Block | Open::Inlined | Open::Tagged(_) | Open::Skip => {}
+            trivial => debug_assert!(trivial.is_trivial()),
         }
         Ok(())
     }

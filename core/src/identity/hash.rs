@@ -122,14 +122,6 @@ pub enum Name<'t> {
     Odd(u32),
 }
 
-impl Name<'_> {
-    /// Whether it has no letter.
-    #[inline]
-    pub(super) fn is_empty(self) -> bool {
-        matches!(self, Name::Text([] | [0, ..]))
-    }
-}
-
 /// In a number: no seven bytes are it.
 const NO_TEXT: u64 = 1 << 57;
 
@@ -199,7 +191,6 @@ impl Sums {
 }
 
 /// A row of numbers that are being summed up, as many at a time as its level has factors for.
-#[derive(Clone, Copy)]
 pub(super) struct Row<'k> {
     level: &'k Level,
     sums: Sums,
@@ -212,19 +203,25 @@ impl Row<'_> {
     ///
     /// Seven bytes are one number, so that it is smaller than the prime. Where there are seven, more
     /// follow, if only a 0: what comes next in the row cannot be taken for a part of the name.
+    /// Tells whether the name is one without letters.
     #[inline(always)]
-    pub fn name(&mut self, name: Name<'_>) {
+    pub fn name(&mut self, name: Name<'_>) -> bool {
         let mut rest = match name {
             Name::Text(text) => text,
-            Name::Odd(number) => return self.number(NO_TEXT | u64::from(number)),
+            Name::Odd(number) => {
+                self.number(NO_TEXT | u64::from(number));
+                return false;
+            }
         };
+        let first = seven(rest);
+        let mut word = first;
         loop {
-            let word = seven(rest);
             self.number(word);
             if word >> 48 == 0 {
-                return;
+                return first == 0;
             }
             rest = rest.get(7..).unwrap_or_default();
+            word = seven(rest);
         }
     }
 
@@ -243,10 +240,14 @@ impl Row<'_> {
     /// Takes the hash of something else in.
     #[inline(always)]
     pub fn link(&mut self, link: Identity) {
-        if self.count == self.level.factors.len() {
-            (self.sums, self.count) = (self.sums.go_on(self.level), 0);
-        }
-        self.sums = self.sums.add(link, self.level.factors[self.count]);
+        let factors = match self.level.factors.get(self.count) {
+            Some(&factors) => factors,
+            None => {
+                (self.sums, self.count) = (self.sums.go_on(self.level), 0);
+                self.level.factors[0]
+            }
+        };
+        self.sums = self.sums.add(link, factors);
         self.count += 1;
     }
 

@@ -49,6 +49,8 @@ pub struct Known {
     seen: Vec<Seen>,
     /// The same without the elements of arrays, where that differs.
     seen_loosely: HashMap<u32, Identity, FixedState>,
+    /// Of each type, by position, whether its name says nothing that is not said by itself.
+    plain: Vec<bool>,
     /// Some type leads back to itself in an unusual way.
     pub(super) unusable: bool,
 }
@@ -72,6 +74,7 @@ impl Known {
             twins: HashSet::default(),
             seen: Vec::new(),
             seen_loosely: HashMap::default(),
+            plain: Vec::new(),
             unusable: false,
         };
         for index in 0..sketch.len() {
@@ -114,8 +117,23 @@ impl Known {
                 }
             }
         }
+        let is_plain = |index: usize| {
+            let own = all.own[index];
+            sketch.tag_kind(index).is_none()
+                || this
+                    .tags
+                    .get(&all.seen(index))
+                    .is_some_and(|tag| tag.definition == own && !tag.ambiguous && !tag.forward)
+        };
+        this.plain = (0..sketch.len()).map(is_plain).collect();
         this.seen = all.into_seen();
         this
+    }
+
+    /// Whether there is one definition of the name of the type `id`, itself, or it has none.
+    #[inline]
+    pub(super) fn is_plain(&self, id: u32) -> bool {
+        self.plain[id as usize - 1]
     }
 
     /// The types that have an identity of their own, and their ids.

@@ -225,7 +225,11 @@ impl<'base> Merge<'base> {
                     tags.len() as u32 - 1
                 });
                 let tag = &mut self.tags[number as usize];
-                let below = self.known.and_then(|known| known.tags.get(&seen));
+                // A look at the base's names is a cache miss, and most have nothing to say.
+                let below = match (self.known, found) {
+                    (Some(known), Found::At(id)) if known.is_plain(id) => None,
+                    (known, _) => known.and_then(|known| known.tags.get(&seen)),
+                };
                 tag.doubtful |= below.is_some_and(|below| below.ambiguous);
                 if sketch.is_forward(index) {
                     tag.forward = true;

@@ -99,8 +99,7 @@ impl<'k, 't, N: FnMut(u32) -> Name<'t>> Part<'k, N> {
             return self.row.no_name();
         }
         let name = (self.name)(number);
-        self.empty |= name.is_empty();
-        self.row.name(name);
+        self.empty |= self.row.name(name);
     }
 
     #[inline(always)]
@@ -198,41 +197,40 @@ impl Sketch {
     }
 
     /// Adds a struct or union; of each member its name, its type, and where it stands.
-    #[inline]
+    // A loop that needs all registers, in the middle of everything that a DIE can be.
+    #[inline(never)]
     pub fn composite<'t>(
         &mut self,
         key: &Key,
         heading: Heading,
-        members: impl Iterator<Item = (u32, u32, u32)>,
+        members: impl Iterator<Item = (u32, u32, u32)> + Clone,
         name: impl FnMut(u32) -> Name<'t>,
     ) {
         let first = self.links.len() as u32;
         let mut part = Part::new(key, heading, name);
-        for (name, ty, at) in members {
+        self.links.extend(members.clone().map(|(_, ty, _)| ty));
+        for (name, _, at) in members {
             part.name(name);
             part.word(at);
-            self.links.push(ty);
         }
         self.push_from(key, first, part, heading.size);
     }
 
     /// Adds a FUNC_PROTO; of each parameter its name and its type.
-    #[inline]
+    #[inline(never)]
     pub fn prototype<'t>(
         &mut self,
         key: &Key,
         heading: Heading,
         result: u32,
-        params: impl Iterator<Item = (u32, u32)>,
+        params: impl Iterator<Item = (u32, u32)> + Clone,
         name: impl FnMut(u32) -> Name<'t>,
     ) {
         let first = self.links.len() as u32;
         self.links.push(result);
         let mut part = Part::new(key, heading, name);
-        for (name, ty) in params {
-            part.name(name);
-            self.links.push(ty);
-        }
+        self.links.extend(params.clone().map(|(_, ty)| ty));
+        params.for_each(|(name, _)| part.name(name));
         self.push_from(key, first, part, 0);
     }
 
