@@ -159,6 +159,13 @@ impl<'a, 'd> Walk<'a, 'd> {
         let within = (unit.offset - start) as u64;
         let mut scratch = Spots::default();
         while !cursor.is_empty() {
+            let before = cursor.position();
+            if is_little {
+                self.quick(&unit.abbreviations.quicks, within, &mut cursor, depth);
+                if self.stack.len() == depth && cursor.position() != before {
+                    break;
+                }
+            }
             let offset = (cursor.position() - start) as u32;
             let code = cursor.uleb()?;
             if code == 0 {
@@ -173,16 +180,6 @@ impl<'a, 'd> Walk<'a, 'd> {
                 continue;
             }
             let plan = unit.abbreviations.get(code)?;
-            if let Some(quick) = &plan.quick
-                && let Some(die) = cursor.window().filter(|_| is_little)
-                && self.quick(within, offset, plan.what, quick, die)
-            {
-                cursor.advance(quick.size);
-                if self.stack.len() == depth {
-                    break;
-                }
-                continue;
-            }
             let open = if let Some(open) = self.open_unread(plan) {
                 Attributes::skip(unit, plan, &mut cursor)?;
                 open
