@@ -48,7 +48,7 @@ pub struct Links {
 impl Links {
     /// Those of the type at `index`, in the order in which its words have them; none of what
     /// refers to nothing.
-    pub fn of<'t>(&self, index: usize) -> &[u32] {
+    pub fn of(&self, index: usize) -> &[u32] {
         let end = self.starts.get(index + 1).map_or(self.links.len(), |&start| start as usize);
         &self.links[self.starts[index] as usize..end]
     }
