@@ -8,7 +8,7 @@ use btfd_core::btf::types::{info, map_ids};
 use btfd_core::btf::{Btf, Kind, Types};
 use btfd_core::dedup::{Base, dedup, dedup_and_tell, reintern};
 use btfd_core::encode::{Bridge, Given, Kept};
-use btfd_core::identity::{Assigned, Identities, Key, Merge, Rebase, Sketch, new_ids};
+use btfd_core::identity::{Assigned, Identities, Key, Merge, Name, Rebase, Sketch, new_ids};
 use std::sync::Arc;
 
 /// What came out, and how many types the engine did not see.
@@ -38,7 +38,7 @@ fn split(top: &Btf, ends: &[usize]) -> Vec<Types> {
 fn fast(base: Option<&Base>, top: &Btf, ends: &[usize]) -> Option<Folded> {
     let key = Key::of_process();
     let lower = base.map(Base::btf);
-    let name = |offset: u32| key.text(top.string(lower, offset));
+    let name = |offset: u32| Name::Text(top.string(lower, offset));
     let units = split(top, ends);
     let mut merge = Merge::new(base.map(Base::known));
     let take_in = |types: &Types| {
@@ -93,7 +93,7 @@ fn the_answer_is_that_of_the_exact_engine() {
 /// the rest, where nothing was doubtful.
 fn left(base: &Base, top: &Btf, ends: &[usize]) -> (Btf, Vec<bool>, Option<Vec<u32>>) {
     let key = Key::of_process();
-    let name = |offset: u32| key.text(top.string(Some(base.btf()), offset));
+    let name = |offset: u32| Name::Text(top.string(Some(base.btf()), offset));
     let units = split(top, ends);
     let mut merge = Merge::new(Some(base.known()));
     let take_in = |types: &Types| {

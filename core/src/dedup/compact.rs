@@ -16,7 +16,7 @@ impl Run<'_> {
         let mut next = self.first;
         let mut places = vec![0; self.split.len()];
         for (index, id) in self.own_ids().enumerate() {
-            if self.map[id as usize] == id {
+            if self.mapped(id) == id {
                 places[index] = next;
                 next += 1;
             }
@@ -38,7 +38,7 @@ impl Run<'_> {
         let mut final_ids = vec![0u32; self.split.len()];
         let (mut count, mut words) = (0u32, 0);
         for (index, id) in self.own_ids().enumerate() {
-            if self.map[id as usize] == id {
+            if self.mapped(id) == id {
                 final_ids[index] = self.first + count;
                 count += 1;
                 words += self.split.get(index).0.len();
@@ -47,7 +47,7 @@ impl Run<'_> {
         let mut types = Types::new();
         types.reserve(count as usize, words);
         for (index, id) in self.own_ids().enumerate() {
-            if self.map[id as usize] != id {
+            if self.mapped(id) != id {
                 continue;
             }
             let at = types.push(self.split.get(index).0);

@@ -10,6 +10,8 @@ use super::identical::Memo;
 use super::table::{self, Keys, Labels, Overlay, Table};
 use super::{DedupError, Stats};
 use crate::btf::{Kind, Type, Types};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
 /// A map entry of a type that is being resolved (reference pass only).
 pub(super) const IN_PROGRESS: u32 = u32::MAX;
@@ -25,13 +27,14 @@ pub(super) struct Run<'base> {
     pub first: u32,
     pub table: Overlay<'base>,
     labels: Labels,
-    /// Canonical id by id; 0 is "not decided" in the split and "itself" in the base.
-    pub map: Vec<u32>,
-    /// Generation and candidate id by canonical id; entries of older generations do not count.
-    hypothesis: Vec<u64>,
+    /// Canonical id of each type of the split; 0 where it is not decided.
+    map: Vec<u32>,
+    /// The few types of the base that another one stands for.
+    bound: HashMap<u32, u32, FixedState>,
+    /// Candidate id by canonical id, of those in `met`; 0 of others.
+    hypothesis: Vec<u32>,
     /// Canonical ids of the hypothesis, in the order in which they were met.
     met: Vec<u32>,
-    generation: u32,
     /// The comparison needs a FWD of the base to be a type of the split.
     pub adjusts_base: bool,
     frames: Vec<Frame>,
@@ -79,10 +82,10 @@ impl<'base> Run<'base> {
             first,
             table: Overlay::new(table),
             labels,
-            map: vec![0; ids],
+            map: vec![0; split.len()],
+            bound: HashMap::default(),
             hypothesis: vec![0; ids],
             met: Vec::new(),
-            generation: 0,
             adjusts_base: false,
             frames: Vec::new(),
             memo: Memo::default(),
@@ -124,12 +127,22 @@ impl<'base> Run<'base> {
         table::keys(self.ty(id), kind, self.labels, |id| self.ty(id))
     }
 
+    /// What stands for this type next; 0 where that is not decided, or itself, a type of the base.
+    #[inline]
+    pub fn mapped(&self, id: u32) -> u32 {
+        match id.checked_sub(self.first) {
+            Some(index) => self.map[index as usize],
+            None if self.bound.is_empty() => 0,
+            None => self.bound.get(&id).copied().unwrap_or(0),
+        }
+    }
+
     /// What stands for this type as far as is decided. Chains are short: nothing that stands for
     /// another type is ever given away but FWDs, value-less enums and undecided composites.
     #[inline]
     pub fn resolve(&self, mut id: u32) -> u32 {
         loop {
-            let to = self.map[id as usize];
+            let to = self.mapped(id);
             if to == 0 || to == id {
                 return id;
             }
@@ -140,15 +153,19 @@ impl<'base> Run<'base> {
     /// Whether it is decided what stands for this type.
     #[inline]
     pub fn is_mapped(&self, id: u32) -> bool {
-        id < self.first || self.map[id as usize] != 0
+        id < self.first || self.mapped(id) != 0
     }
 
     /// Lets `to` stand for `id`.
     #[inline]
     pub fn set(&mut self, id: u32, to: u32) {
-        self.stats.base_bound +=
-            u32::from(id < self.first && self.map[id as usize] == 0 && id != to);
-        self.map[id as usize] = to;
+        match id.checked_sub(self.first) {
+            Some(index) => self.map[index as usize] = to,
+            None if id != to => {
+                self.stats.base_bound += u32::from(self.bound.insert(id, to).is_none());
+            }
+            None => {}
+        }
     }
 
     /// Counts visited pairs of types, and gives up on input made to be expensive.
@@ -165,8 +182,9 @@ impl<'base> Run<'base> {
     ///
     /// Leaves the hypothesis for [`Run::merge`]. Nothing else changes.
     pub fn equivalent(&mut self, candidate: u32, canonical: u32) -> Result<bool, DedupError> {
-        self.generation += 1;
-        self.met.clear();
+        for canonical in self.met.drain(..) {
+            self.hypothesis[canonical as usize] = 0;
+        }
         self.adjusts_base = false;
         self.frames.clear();
         self.stats.comparisons += 1;
@@ -216,14 +234,12 @@ impl<'base> Run<'base> {
             canonical = resolved;
         }
         let supposed = self.hypothesis[canonical as usize];
-        if (supposed >> 32) as u32 == self.generation {
-            let supposed = supposed as u32;
+        if supposed != 0 {
             // One compilation unit can contain a type twice; then both are the same all the same.
             let same = supposed == candidate || self.identical(supposed, candidate)?;
             return Ok(if same { Verdict::Equal } else { Verdict::Unequal });
         }
-        self.hypothesis[canonical as usize] =
-            u64::from(self.generation) << 32 | u64::from(candidate);
+        self.hypothesis[canonical as usize] = candidate;
         self.met.push(canonical);
 
         let (a, b) = (self.ty(candidate), self.ty(canonical));
@@ -274,7 +290,7 @@ impl<'base> Run<'base> {
     pub fn merge(&mut self) {
         for i in 0..self.met.len() {
             let canonical = self.met[i];
-            let candidate = self.hypothesis[canonical as usize] as u32;
+            let candidate = self.hypothesis[canonical as usize];
             let (to, from) = (self.resolve(canonical), self.resolve(candidate));
             let (to_kind, from_kind) = (self.kind(to), self.kind(from));
             if to_kind == Kind::Fwd {

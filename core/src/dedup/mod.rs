@@ -15,7 +15,7 @@
 //! * `passes`: primitive types, composites and typedefs, forwards, references;
 //! * `compact`: survivors get their ids.
 //!
-//! Cost: a run touches the base only where its types lead; memory is 12 bytes per type of base
+//! Cost: a run touches the base only where its types lead; memory is 4 bytes per type of base
 //! and split, zeroed lazily, and the survivors' entries in the table.
 
 mod base;

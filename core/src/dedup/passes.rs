@@ -126,12 +126,12 @@ impl Run<'_> {
     pub fn forwards(&mut self) {
         let mut own = Names::default();
         for id in self.own_ids() {
-            if self.map[id as usize] == id && self.kind(id).is_composite() {
+            if self.mapped(id) == id && self.kind(id).is_composite() {
                 note_name(&mut own, self.ty(id).name(), id);
             }
         }
         for id in self.own_ids() {
-            if self.map[id as usize] != id || self.kind(id) != Kind::Fwd {
+            if self.mapped(id) != id || self.kind(id) != Kind::Fwd {
                 continue;
             }
             let name = self.ty(id).name();
@@ -156,12 +156,12 @@ impl Run<'_> {
             if self.is_mapped(root) {
                 continue;
             }
-            self.map[root as usize] = IN_PROGRESS;
+            self.set(root, IN_PROGRESS);
             stack.push((root, 0));
             while let Some((id, done)) = stack.pop() {
                 match self.resolve_references(id, done)? {
                     Some((done, target)) => {
-                        self.map[target as usize] = IN_PROGRESS;
+                        self.set(target, IN_PROGRESS);
                         stack.push((id, done));
                         stack.push((target, 0));
                     }
@@ -183,7 +183,7 @@ impl Run<'_> {
         for (number, at) in (done..).zip(id_positions(self.split.get(index).0).skip(done as usize))
         {
             let target = self.split.get(index).0[at];
-            match self.map[target as usize] {
+            match self.mapped(target) {
                 IN_PROGRESS => return Err(DedupError::Loop { id: target }),
                 0 if target >= self.first => return Ok(Some((number, target))),
                 _ => {

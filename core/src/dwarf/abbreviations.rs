@@ -8,7 +8,7 @@
 
 use super::annotations::GNU_ANNOTATION;
 use super::bytes::Cursor;
-use super::quick::Quick;
+use super::quick::{CODES, Quick};
 use foldhash::fast::FixedState;
 use gimli::constants as dw;
 use gimli::{DwAt, DwForm, DwTag, Format};
@@ -295,14 +295,13 @@ pub(super) struct Plan {
     /// Bytes behind the code, where the forms alone tell; then all spots are known as well.
     pub size: Option<u32>,
     pub spots: Spots,
-    pub quick: Option<Quick>,
     steps: Range<usize>,
     /// The same attributes, all to be passed over.
     skips: Range<usize>,
 }
 
 /// The abbreviations of one unit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     /// By code, which compilers count from 1.
     plans: Vec<Option<Plan>>,
@@ -310,6 +309,8 @@ pub(super) struct Table {
     far: HashMap<u64, Plan, FixedState>,
     steps: Vec<Step>,
     skips: Vec<Step>,
+    /// Those that are read quickly, by code.
+    pub quicks: Box<[Quick; CODES]>,
     /// Some abbreviation refers to DIEs of other units.
     pub refers_across: bool,
     /// Some abbreviation refers to a type by signature.
@@ -363,9 +364,22 @@ impl<'d> Tables<'d> {
 const GAP: u64 = 16;
 
 impl Table {
+    fn new() -> Table {
+        Table {
+            plans: Vec::new(),
+            far: HashMap::default(),
+            steps: Vec::new(),
+            skips: Vec::new(),
+            quicks: Box::new([Quick::NOT; CODES]),
+            refers_across: false,
+            refers_by_signature: false,
+            refers_outside: false,
+        }
+    }
+
     /// Compiles the table that `section` begins with, and tells its length.
     fn parse(section: &[u8], sizes: Sizes) -> gimli::Result<(Table, usize)> {
-        let mut table = Table::default();
+        let mut table = Table::new();
         let mut cursor = Cursor::new(section);
         let mut count = 0;
         loop {
@@ -414,8 +428,7 @@ impl Table {
             let what = What::of(tag);
             let quick = if has_children { None } else { Quick::of(what, len, &spots) };
             let size = len;
-            let plan =
-                Plan { tag, what, has_children, may_declare, size, spots, quick, steps, skips };
+            let plan = Plan { tag, what, has_children, may_declare, size, spots, steps, skips };
             if code > 2 * count + GAP || table.far.contains_key(&code) {
                 table.far.entry(code).or_insert(plan);
                 continue;
@@ -424,7 +437,13 @@ impl Table {
             if table.plans.len() <= code {
                 table.plans.resize(code + 1, None);
             }
-            table.plans[code].get_or_insert(plan);
+            if table.plans[code].is_some() {
+                continue;
+            }
+            table.plans[code] = Some(plan);
+            if let (Some(place), Some(quick)) = (table.quicks.get_mut(code), quick) {
+                *place = quick;
+            }
         }
     }
 

@@ -5,30 +5,38 @@
 
 use super::Result;
 use super::cu::Written;
-use super::read;
+use super::read::{self, One};
 use super::unit::Group;
 use crate::btf::types::map_ids;
 use crate::features::Features;
 use crate::identity::Links;
 use crate::target::Target;
+use std::fmt;
 
 /// Bytes that are read again, by those of the group: types within types are read with each of them.
 const AGAIN: usize = 2;
 
 /// The types of a group that has been sketched.
-#[derive(Debug)]
 pub struct Again<'d> {
     group: &'d Group<'d>,
     features: &'d Features,
+    /// From the first one on.
+    reader: Option<Box<One<'d>>>,
     /// Where the DIEs stand in the group, by position of their types.
     places: Vec<u32>,
     /// How many more bytes are read.
     left: usize,
 }
 
+impl fmt::Debug for Again<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Again").field("places", &self.places).finish_non_exhaustive()
+    }
+}
+
 impl<'d> Again<'d> {
     pub(super) fn new(group: &'d Group<'d>, features: &'d Features, places: Vec<u32>) -> Again<'d> {
-        Again { group, features, places, left: AGAIN * group.size() }
+        Again { group, features, reader: None, places, left: AGAIN * group.size() }
     }
 
     /// Number of types.
@@ -50,7 +58,8 @@ impl<'d> Again<'d> {
         links: &Links,
         words: &mut Vec<u32>,
     ) -> Result<Option<Written<'d>>> {
-        let read = read::one(self.group, self.features, self.places[index], words)?;
+        let new = || Box::new(One::of(self.group, self.features));
+        let read = self.reader.get_or_insert_with(new).read(self.places[index], words)?;
         let mut links = links.of(index).iter();
         map_ids(words, |_| links.next().copied().unwrap_or(0));
         match self.left.checked_sub(read) {

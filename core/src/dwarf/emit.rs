@@ -6,14 +6,14 @@
 use super::attributes::Attributes;
 use super::cu::{Cu, Substitute, Text, Texts};
 use super::offsets::{OffsetMap, TYPE};
-use super::resolve::{Bitfield, Pending};
+use super::resolve::{Bitfield, Pending, Storage};
 use super::walk::Walked;
 use super::{DwarfError, Result};
 use crate::btf::kind::Kind;
 use crate::btf::types::{MAX_VLEN, info};
 use crate::btf::{Type, Types};
 use crate::features::Features;
-use crate::identity::{FILE_INT, Heading, Key, Sketch};
+use crate::identity::{FILE_INT, Heading, Key, Name, Sketch};
 use gimli::DwAte;
 use gimli::constants as dw;
 
@@ -54,27 +54,35 @@ pub(super) struct Head {
 pub(super) struct Member {
     name: Text,
     ty: u32,
-    pub bits: u64,
-    bit_size: u8,
-    /// Which of [`Pending::storages`] an old-style bitfield is in, counted from 1.
-    storage: u32,
+    /// Where it begins in bits, and how many it has, packed as BTF does where there are bitfields.
+    place: u32,
+    /// [`Member::BITS`], [`Member::FAR`], and above them which of [`Pending::storages`] an
+    /// old-style bitfield is in, counted from 1.
+    notes: u32,
 }
 
 impl Member {
+    /// It begins or ends amid a byte.
+    const BITS: u32 = 1;
+    /// What is said of its place cannot be packed.
+    const FAR: u32 = 2;
+
     #[inline]
     pub fn new(name: Text, ty: u32, bits: u64, bit_size: u8) -> Member {
-        Member { name, ty, bits, bit_size, storage: 0 }
+        let mut notes = 0;
+        if bit_size != 0 || !bits.is_multiple_of(8) {
+            notes = Member::BITS;
+            if bit_size == 0 || bits > 0xff_ffff {
+                notes |= Member::FAR;
+            }
+        }
+        Member { name, ty, place: bits as u32 | u32::from(bit_size) << 24, notes }
     }
 
-    #[inline]
-    fn needs_kflag(&self) -> bool {
-        self.bit_size != 0 || !self.bits.is_multiple_of(8)
-    }
-
-    /// Name, type and place.
-    #[inline]
-    fn words(&self) -> [u32; 3] {
-        [self.name.0, self.ty, self.bits as u32 | u32::from(self.bit_size) << 24]
+    /// The byte that it begins in.
+    pub fn byte(&self) -> u32 {
+        let bits = if self.notes == 0 { self.place } else { self.place & 0xff_ffff };
+        bits / 8
     }
 }
 
@@ -120,6 +128,15 @@ pub(super) struct Emitter<'a, 'd> {
 }
 
 impl<'d> Emitter<'_, 'd> {
+    /// Forgets the types taken so far, which are written down.
+    pub fn forget(&mut self) {
+        if let Sink::Words(types) = &mut self.sink {
+            types.truncate(0);
+        }
+        self.offsets.clear();
+        self.pending.clear();
+    }
+
     /// Notes that the DIE at `offset` will become a type.
     pub fn place(&mut self, offset: u32) -> Place {
         Place { offset, slot: self.offsets.add(offset) }
@@ -138,7 +155,7 @@ impl<'d> Emitter<'_, 'd> {
                 types.push(words);
             }
             Sink::Sketch { key, sketch, places, .. } => {
-                sketch.add(key, Type(words), |name| key.text(texts.tail(name)));
+                sketch.add(key, Type(words), |name| Name::Text(texts.tail(name)));
                 places.push(at.offset);
             }
         }
@@ -192,7 +209,7 @@ impl<'d> Emitter<'_, 'd> {
             }
             Sink::Sketch { key, sketch, places, .. } => {
                 let heading = Heading { info, name: name.0, size: 0 };
-                sketch.reference(key, heading, ty, |name| key.text(texts.tail(name)));
+                sketch.reference(key, heading, ty, |name| Name::Text(texts.tail(name)));
                 places.push(at.offset);
             }
         }
@@ -232,7 +249,7 @@ impl<'d> Emitter<'_, 'd> {
             }
             Sink::Sketch { key, sketch, places, .. } => {
                 let heading = Heading { info, name: 0, size: 0 };
-                let name = |name| key.text(texts.tail(name));
+                let name = |name| Name::Text(texts.tail(name));
                 sketch.prototype(key, heading, ret, params, name);
                 places.push(at.offset);
             }
@@ -343,12 +360,18 @@ impl<'d> Emitter<'_, 'd> {
         }
         if bit_size != 0 && place.is_none() {
             self.odd();
-            self.pending.storages.push((a.byte_size().unwrap_or(0), a.bit_offset()));
+            self.pending.storages.push(Storage {
+                bytes: a.byte_size().unwrap_or(0),
+                bit_offset: a.bit_offset(),
+                bits,
+            });
             storage = self.pending.storages.len() as u32;
         } else if in_union && bits as u32 != 0 {
             return Ok(self.error(offset, "a union member that is not at offset 0")?);
         }
-        Ok(Member { name: a.text()?, ty: a.ty(), bits, bit_size: bit_size as u8, storage })
+        let mut member = Member::new(a.text()?, a.ty(), bits, bit_size as u8);
+        member.notes |= storage << 2;
+        Ok(member)
     }
 
     pub fn composite(&mut self, head: &Head, members: &[Member]) -> Result<()> {
@@ -362,48 +385,47 @@ impl<'d> Emitter<'_, 'd> {
         if members.len() > MAX_VLEN as usize {
             return self.error(at.offset, format!("{} members", members.len()));
         }
-        let kflag = members.iter().any(Member::needs_kflag);
-        if kflag {
-            self.check_places(at, members)?;
+        let notes = members.iter().fold(0, |notes, m| notes | m.notes);
+        if notes & Member::FAR != 0 {
+            return self.far(at, members);
         }
+        let kflag = notes & Member::BITS != 0;
         let (info, texts) = (info(kind, members.len() as u32, kflag), self.texts);
         match &mut self.sink {
             Sink::Words(types) => {
                 types.push(&[name.0, info, size]);
-                members.iter().flat_map(Member::words).for_each(|word| types.word(word));
+                let words = members.iter().flat_map(|m| [m.name.0, m.ty, m.place]);
+                words.for_each(|word| types.word(word));
             }
             Sink::Sketch { key, sketch, places, .. } => {
                 let heading = Heading { info, name: name.0, size };
-                let members = members.iter().map(|m| m.words().into());
-                sketch.composite(key, heading, members, |name| key.text(texts.tail(name)));
+                let members = members.iter().map(|m| (m.name.0, m.ty, m.place));
+                sketch.composite(key, heading, members, |name| Name::Text(texts.tail(name)));
                 places.push(at.offset);
             }
         }
         self.note(at);
-        let id = self.last_id();
-        for (index, m) in members.iter().enumerate().filter(|(_, m)| m.storage != 0) {
-            let (storage, bit_offset) = self.pending.storages[m.storage as usize - 1];
-            let (bits, bit_size) = (m.bits, m.bit_size.into());
-            let die = self.start + at.offset as usize;
-            let bitfield = Bitfield { die, id, index, storage, bit_offset, bits, bit_size };
-            self.pending.bitfields.push(bitfield);
+        if notes >> 2 != 0 {
+            let (die, id) = (self.start + at.offset as usize, self.last_id());
+            for (index, m) in members.iter().enumerate().filter(|(_, m)| m.notes >> 2 != 0) {
+                let storage = m.notes >> 2;
+                let bit_size = m.place >> 24;
+                self.pending.bitfields.push(Bitfield { die, id, index, storage, bit_size });
+            }
         }
         Ok(())
     }
 
     /// With bitfields, a place has 24 bits.
-    fn check_places(&self, at: Place, members: &[Member]) -> Result<()> {
-        for m in members.iter().filter(|m| m.needs_kflag()) {
-            if m.bit_size == 0 || m.bits > 0xff_ffff {
-                let name = String::from_utf8_lossy(self.texts.get(m.name.0));
-                let what = format!(
-                    "member {name} at bit {} with {} bits does not fit BTF",
-                    m.bits, m.bit_size
-                );
-                return self.error(at.offset, what);
-            }
-        }
-        Ok(())
+    #[cold]
+    fn far(&self, at: Place, members: &[Member]) -> Result<()> {
+        let far = members.iter().find(|m| m.notes & Member::FAR != 0);
+        let name = String::from_utf8_lossy(self.texts.get(far.map_or(0, |m| m.name.0)));
+        let what = format!(
+            "the place of member {name} does not fit BTF, \
+             expected a byte, or a bitfield that begins below bit 16777216"
+        );
+        self.error(at.offset, what)
     }
 
     /// An enum; `signed` says so of the type that it is one of.

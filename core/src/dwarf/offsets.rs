@@ -2,7 +2,7 @@
 //!
 //! A word for eight bytes of DWARF says which of them begin a type, and how many begin before: half
 //! a byte of memory per byte of the group, no hashing, and a lookup is three loads. Offsets are
-//! added in ascending order.
+//! added in ascending order, so that a word knows its count when it gets its first one.
 
 /// Maps offsets, added in ascending order, to type ids, set later in any order.
 #[derive(Debug, Default)]
@@ -40,14 +40,23 @@ impl OffsetMap {
         OffsetMap::default()
     }
 
+    /// Forgets the slots, of a map that nobody looks anything up in.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+    }
+
     /// Adds an offset above all others so far and returns its slot.
     #[inline]
     pub fn add(&mut self, offset: u32) -> u32 {
+        let slot = self.ids.len() as u32;
         if let Some(block) = self.blocks.get_mut(offset as usize / 8) {
+            if *block == 0 {
+                *block = slot << 8;
+            }
             *block |= 1 << (offset % 8);
         }
         self.ids.push(0);
-        self.ids.len() as u32 - 1
+        slot
     }
 
     /// Sets what a slot leads to.
@@ -56,19 +65,10 @@ impl OffsetMap {
         self.ids[slot as usize] = id;
     }
 
-    /// All offsets are added: from here on they can be looked up. `false` where they are too many.
+    /// Whether there are no more of them than it takes; else what it tells is wrong.
     #[must_use]
-    pub fn seal(&mut self) -> bool {
-        if self.ids.len() >= MAX_OFFSETS {
-            return false;
-        }
-        let mut rank = 0;
-        for block in &mut self.blocks {
-            let bits = *block & 0xff;
-            *block = bits | rank << 8;
-            rank += u32::from(ONES[bits as usize]);
-        }
-        true
+    pub fn is_whole(&self) -> bool {
+        self.ids.len() < MAX_OFFSETS
     }
 
     /// What an offset leads to, if it was added.
@@ -101,14 +101,14 @@ mod tests {
     #[test]
     fn finds_what_was_added_and_nothing_else() {
         let mut map = OffsetMap::new(1000);
-        let offsets = [11, 12, 63, 64, 65, 128, 640, 999];
+        let offsets = [0, 1, 11, 12, 63, 64, 65, 128, 640, 999];
         for (i, &offset) in offsets.iter().enumerate() {
             assert_eq!(map.add(offset), i as u32);
         }
         for i in (0..offsets.len()).rev() {
             map.set(i as u32, 100 + i as u32);
         }
-        assert!(map.seal());
+        assert!(map.is_whole());
         for offset in 0..1200 {
             let want = offsets.iter().position(|&o| o == offset).map(|i| 100 + i as u32);
             assert_eq!(map.get(offset), want, "offset {offset}");

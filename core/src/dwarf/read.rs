@@ -9,7 +9,7 @@ use super::walk::{Open, Walk};
 use super::{DwarfError, Known, Result};
 use crate::btf::Types;
 use crate::features::Features;
-use crate::identity::{Key, Sketch};
+use crate::identity::{Key, Name, Sketch};
 use crate::target::Target;
 
 /// Reads one group, and writes all its types down.
@@ -45,34 +45,42 @@ pub fn sketch<'d>(
     let cu = read(group, functions, target, features)?;
     let texts = cu.texts;
     let sketch = match &cu.types {
-        Written::Down(types) => Sketch::of(types, key, |name| key.text(texts.tail(name))),
+        Written::Down(types) => Sketch::of(types, key, |name| Name::Text(texts.tail(name))),
         Written::Again(_) => Sketch::default(),
     };
     Ok((cu, sketch))
 }
 
-/// Reads the type whose DIE stands at an offset in the group; references are such offsets. Tells how
-/// many bytes that were.
-pub(super) fn one(
-    group: &Group<'_>,
-    features: &Features,
-    offset: u32,
-    words: &mut Vec<u32>,
-) -> Result<usize> {
-    let place = group.start + offset as usize;
-    let Some(unit) = group.unit_of(place) else { return Ok(0) };
-    let sink = Sink::Words(Types::new());
-    let mut walk = Walk::new(group, Target::NONE, features, sink, OffsetMap::none());
-    walk.begin(unit);
-    walk.stack.push(Open::Scope { top_level: false });
-    let end = walk.entries(unit, unit.entries_from(place), 1).map_err(|e| e.of(unit));
-    let end = group.named(end)?;
-    if let Sink::Words(types) = &walk.out.sink
-        && let Some(last) = types.len().checked_sub(1)
-    {
-        words.extend_from_slice(types.get(last).0);
+/// Reads types one by one; what a reader needs for that is kept from one to the next.
+pub(super) struct One<'d> {
+    walk: Walk<'d, 'd>,
+}
+
+impl<'d> One<'d> {
+    pub fn of(group: &'d Group<'d>, features: &'d Features) -> One<'d> {
+        let sink = Sink::Words(Types::new());
+        One { walk: Walk::new(group, Target::NONE, features, sink, OffsetMap::none()) }
     }
-    Ok(end - place)
+
+    /// Reads the type whose DIE stands at an offset in the group; references are such offsets. Tells
+    /// how many bytes that were.
+    pub fn read(&mut self, offset: u32, words: &mut Vec<u32>) -> Result<usize> {
+        let walk = &mut self.walk;
+        let group = walk.group;
+        let place = group.start + offset as usize;
+        let Some(unit) = group.unit_of(place) else { return Ok(0) };
+        walk.out.forget();
+        walk.begin(unit);
+        walk.stack.push(Open::Scope { top_level: false });
+        let end = walk.entries(unit, unit.entries_from(place), 1).map_err(|e| e.of(unit));
+        let end = group.named(end)?;
+        if let Sink::Words(types) = &walk.out.sink
+            && let Some(last) = types.len().checked_sub(1)
+        {
+            words.extend_from_slice(types.get(last).0);
+        }
+        Ok(end - place)
+    }
 }
 
 fn read_units<'a, 'd>(

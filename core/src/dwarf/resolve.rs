@@ -27,8 +27,7 @@ pub(super) struct Pending {
     /// Tags of types: id, text, component.
     pub type_tags: Vec<(u32, Text, i32)>,
     pub bitfields: Vec<Bitfield>,
-    /// Bytes of the storage units of bitfields, and their places in these.
-    pub storages: Vec<(u64, u64)>,
+    pub storages: Vec<Storage>,
     /// In ascending order of offsets and slots.
     pub atomics: Vec<Atomic>,
     params: Vec<RawParam>,
@@ -75,14 +74,36 @@ pub(super) struct Bitfield {
     pub die: usize,
     pub id: u32,
     pub index: usize,
-    /// Bytes of the storage unit, 0 for those of the member's type.
-    pub storage: u64,
+    /// Its storage unit in [`Pending::storages`], counted from 1.
+    pub storage: u32,
+    pub bit_size: u32,
+}
+
+/// The storage unit of such a bitfield.
+#[derive(Clone, Copy)]
+pub(super) struct Storage {
+    /// Bytes of it, 0 for those of the member's type.
+    pub bytes: u64,
+    /// Where in it the bitfield is.
     pub bit_offset: u64,
+    /// Where it begins.
     pub bits: u64,
-    pub bit_size: u64,
 }
 
 impl Pending {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.functions.clear();
+        self.completed.clear();
+        self.variables.clear();
+        self.declared.clear();
+        self.type_tags.clear();
+        self.bitfields.clear();
+        self.storages.clear();
+        self.atomics.clear();
+        self.params.clear();
+    }
+
     pub fn function(&mut self, offset: u32, a: &Attributes<'_, '_>) -> Walked<usize> {
         self.functions.push(RawFunction {
             offset,
@@ -142,7 +163,7 @@ pub(super) fn written<'d>(
     let Emitter { mut cu, mut offsets, mut pending, sink: Sink::Words(mut types), .. } = out else {
         return Ok(out.cu);
     };
-    if !offsets.seal() {
+    if !offsets.is_whole() {
         let what = format!("{MAX_OFFSETS} types or more in units that refer to each other");
         return Err(DwarfError::die(out.start, what));
     }
@@ -163,7 +184,8 @@ pub(super) fn written<'d>(
     }
     pending.resolve(&mut resolve);
     for bitfield in &pending.bitfields {
-        place(&mut types, bitfield, target)?;
+        let storage = pending.storages[bitfield.storage as usize - 1];
+        place(&mut types, bitfield, storage, target)?;
     }
     cu.lost_references = lost;
     let mut packing = layout::Packing::new(&types, target.pointer_size);
@@ -180,9 +202,9 @@ pub(super) fn sketched<'d>(
     known: Known<'_>,
     target: Target,
 ) -> Option<(Cu<'d>, Sketch)> {
-    let Emitter { mut cu, mut offsets, mut pending, sink, .. } = out;
+    let Emitter { mut cu, offsets, mut pending, sink, .. } = out;
     let Sink::Sketch { mut sketch, places, odd: false, .. } = sink else { return None };
-    if !offsets.seal() {
+    if !offsets.is_whole() {
         return None;
     }
     let mut lost = 0;
@@ -291,25 +313,25 @@ fn note_atomics(cu: &mut Cu<'_>, types: &Types, offsets: &OffsetMap, atomics: &[
 }
 
 /// Computes where an old-style bitfield lies.
-fn place(types: &mut Types, b: &Bitfield, target: Target) -> Result<()> {
+fn place(types: &mut Types, b: &Bitfield, storage: Storage, target: Target) -> Result<()> {
     let at = 3 + b.index * 3;
     let ty = types.get(b.id as usize - 1).0[at + 1];
-    let storage = match b.storage {
+    let bytes = match storage.bytes {
         0 => layout::size_of(types, ty, target.pointer_size),
         bytes => bytes,
     };
     let within = match target.endian {
         Endian::Little => {
-            storage.wrapping_mul(8).wrapping_sub(b.bit_offset).wrapping_sub(b.bit_size)
+            bytes.wrapping_mul(8).wrapping_sub(storage.bit_offset).wrapping_sub(b.bit_size.into())
         }
-        Endian::Big => b.bit_offset,
+        Endian::Big => storage.bit_offset,
     };
-    let bits = b.bits.wrapping_add(within) as u32;
+    let bits = storage.bits.wrapping_add(within) as u32;
     if bits > 0xff_ffff {
         let what = format!("a bitfield at bit {bits}, beyond what BTF can express");
         return Err(DwarfError::die(b.die, what));
     }
-    types.get_mut(b.id as usize - 1)[at + 2] = bits | (b.bit_size as u32) << 24;
+    types.get_mut(b.id as usize - 1)[at + 2] = bits | b.bit_size << 24;
     Ok(())
 }
 

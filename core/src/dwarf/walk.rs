@@ -39,6 +39,15 @@ pub(super) enum Open {
     Skip,
 }
 
+impl Open {
+    /// Whether nothing is to be done when it is complete.
+    #[inline]
+    fn is_trivial(&self) -> bool {
+        use Open::*;
+        matches!(self, Scope { .. } | Block | Inlined | Tagged(_) | Skip)
+    }
+}
+
 /// Whom an annotation belongs to.
 #[derive(Clone, Copy)]
 pub(super) enum TagOn {
@@ -84,7 +93,7 @@ pub(super) type Walked<T> = std::result::Result<T, Stop>;
 
 /// The pass over a group, under way.
 pub(super) struct Walk<'a, 'd> {
-    group: &'a Group<'d>,
+    pub(super) group: &'a Group<'d>,
     target: Target,
     /// Rust lays members out in another order than they are written in; BTF wants them ascending.
     sorts_members: bool,
@@ -150,10 +159,19 @@ impl<'a, 'd> Walk<'a, 'd> {
         let within = (unit.offset - start) as u64;
         let mut scratch = Spots::default();
         while !cursor.is_empty() {
+            let before = cursor.position();
+            if is_little {
+                self.quick(&unit.abbreviations.quicks, within, &mut cursor, depth);
+                if self.stack.len() == depth && cursor.position() != before {
+                    break;
+                }
+            }
             let offset = (cursor.position() - start) as u32;
             let code = cursor.uleb()?;
             if code == 0 {
-                if let Some(open) = self.stack.pop() {
+                if let Some(open) = self.stack.pop()
+                    && !open.is_trivial()
+                {
                     self.close(open)?;
                 }
                 if self.stack.len() == depth && depth != 0 {
@@ -162,16 +180,6 @@ impl<'a, 'd> Walk<'a, 'd> {
                 continue;
             }
             let plan = unit.abbreviations.get(code)?;
-            if let Some(quick) = &plan.quick
-                && let Some(die) = cursor.window().filter(|_| is_little)
-                && self.quick(within, offset, plan.what, quick, die)
-            {
-                cursor.advance(quick.size);
-                if self.stack.len() == depth {
-                    break;
-                }
-                continue;
-            }
             let open = if let Some(open) = self.open_unread(plan) {
                 Attributes::skip(unit, plan, &mut cursor)?;
                 open
@@ -182,7 +190,9 @@ impl<'a, 'd> Walk<'a, 'd> {
             if plan.has_children {
                 self.stack.push(open);
             } else {
-                self.close(open)?;
+                if !open.is_trivial() {
+                    self.close(open)?;
+                }
                 if self.stack.len() == depth {
                     break; // a root DIE without children is the whole unit
                 }
@@ -219,6 +229,8 @@ impl<'a, 'd> Walk<'a, 'd> {
     }
 
     /// A DIE starts: what is it, seen from its parent?
+    // Not within the loop over all DIEs, most of which go another way.
+    #[inline(never)]
     fn open(
         &mut self,
         unit: &Unit<'d>,
@@ -456,7 +468,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             Open::Composite { head, members, tags, annotation, .. } => {
                 self.annotations(TagOn::Composite(-1), annotation)?;
                 if self.sorts_members {
-                    self.members[members..].sort_by_key(|m| m.bits / 8);
+                    self.members[members..].sort_by_key(Member::byte);
                 }
                 self.out.composite(&head, &self.members[members..])?;
                 self.members.truncate(members);
@@ -487,7 +499,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                 self.annotations(TagOn::Function(index, -1), annotation)?;
                 self.out.pending.completed.push(index);
             }
-            Open::Scope { .. } | Open::Block | Open::Inlined | Open::Tagged(_) | Open::Skip => {}
+            trivial => debug_assert!(trivial.is_trivial()),
         }
         Ok(())
     }

@@ -112,51 +112,70 @@ fn symbol_and_type(image: &Image, info: &[u8]) -> (u32, u32) {
     }
 }
 
-/// Most entries of a table have the symbol and type of the one before, a section and a plain word:
-/// then all that is left to do is to add and to store.
-struct Runs {
-    /// Files of this kind have such entries: 64 bits, little endian, addends in the table.
-    usual: bool,
-    info: [u8; 8],
+/// What entries with one symbol and type have in common, a plain word of a section.
+#[derive(Clone, Copy, Default)]
+struct Like {
+    info: u64,
     value: u64,
-    /// Bytes of the word, 0 before the first run.
+    /// Bytes of the word, 0 where there is no such entry yet.
     size: usize,
 }
 
-impl Runs {
-    fn new(image: &Image, rela: bool) -> Runs {
+/// A table has some tens of pairs of symbol and type, in turn: strings, lines, code. Of an entry
+/// whose pair was met lately, all that is left to do is to add and to store.
+struct Lately {
+    /// Files of this kind have such entries: 64 bits, little endian, addends in the table.
+    usual: bool,
+    likes: [Like; Lately::PLACES],
+}
+
+impl Lately {
+    const PLACES: usize = 32;
+
+    fn new(image: &Image, rela: bool) -> Lately {
         let usual = rela && image.is_64 && image.endian == Endian::Little;
-        Runs { usual, info: [0; 8], value: 0, size: 0 }
+        Lately { usual, likes: [Like::default(); Lately::PLACES] }
+    }
+
+    /// Where entries with this symbol and type are remembered.
+    #[inline]
+    fn place(info: u64) -> usize {
+        (info >> 32 ^ info << 3) as usize % Lately::PLACES
     }
 
     /// The next entries may be like this one, which sets a word of `size` bytes.
-    fn begin(&mut self, entry: &[u8], value: u64, size: usize) {
-        if self.usual && matches!(size, 4 | 8) {
-            self.info.copy_from_slice(&entry[8..16]);
-            (self.value, self.size) = (value, size);
+    fn note(&mut self, entry: &[u8], value: u64, size: usize) {
+        if self.usual
+            && matches!(size, 4 | 8)
+            && let Some(&[_, info, _]) = entry.as_chunks::<8>().0.first_chunk::<3>()
+        {
+            let info = u64::from_le_bytes(info);
+            self.likes[Lately::place(info)] = Like { info, value, size };
         }
     }
 
-    /// Whether the entry was like the last one, and is done.
+    /// Whether the entry is like one before, and is done.
     #[inline]
     fn apply(&self, entry: &[u8], bytes: &mut [u8]) -> bool {
         let Some(&[offset, info, addend]) = entry.as_chunks::<8>().0.first_chunk::<3>() else {
             return false;
         };
-        if self.size == 0 || info != self.info {
+        let info = u64::from_le_bytes(info);
+        let like = &self.likes[Lately::place(info)];
+        if like.size == 0 || info != like.info {
             return false;
         }
         let at = u64::from_le_bytes(offset) as usize;
-        let word = self.value.wrapping_add(u64::from_le_bytes(addend)).to_le_bytes();
+        let word = like.value.wrapping_add(u64::from_le_bytes(addend)).to_le_bytes();
         let Some(rest) = bytes.get_mut(at..) else { return false };
-        if self.size == 4
+        if like.size == 4
             && let Some(target) = rest.first_chunk_mut::<4>()
         {
             target.copy_from_slice(&word[..4]);
             return true;
         }
         match rest.first_chunk_mut::<8>() {
-            Some(target) if self.size == 8 => {
+            Some(target) if like.size == 8 => {
                 *target = word;
                 true
             }
@@ -176,9 +195,9 @@ pub(super) fn apply(
 ) -> Result<()> {
     let rela = table.kind == elf::SHT_RELA;
     let word = if image.is_64 { 8 } else { 4 };
-    let mut runs = Runs::new(image, rela);
+    let mut lately = Lately::new(image, rela);
     for entry in entries.chunks_exact(word * if rela { 3 } else { 2 }) {
-        if runs.apply(entry, bytes) {
+        if lately.apply(entry, bytes) {
             continue;
         }
         let offset = image.number(&entry[..word]);
@@ -210,7 +229,7 @@ pub(super) fn apply(
             if rela { Ok(image.number(&entry[2 * word..])) } else { read(bytes, size) }
         };
         if let Op::Set(size) = op {
-            runs.begin(entry, value, size);
+            lately.note(entry, value, size);
         }
         let (size, result) = match op {
             Op::Ignore => continue,

@@ -3,7 +3,7 @@
 //! Built once a base, shared between threads. Cost: about 20 ms for the 95 thousand types of a
 //! kernel, and 3 MB.
 
-use super::hash::{Identity, Key};
+use super::hash::{Identity, Key, Name};
 use super::sketch::Sketch;
 use super::types::{Identities, Loose, Seen};
 use crate::btf::strings::{self, StringIndex};
@@ -49,6 +49,8 @@ pub struct Known {
     seen: Vec<Seen>,
     /// The same without the elements of arrays, where that differs.
     seen_loosely: HashMap<u32, Identity, FixedState>,
+    /// Of each type, by position, whether its name says nothing that is not said by itself.
+    plain: Vec<bool>,
     /// Some type leads back to itself in an unusual way.
     pub(super) unusable: bool,
 }
@@ -59,7 +61,7 @@ impl Known {
     /// A name that does not stand where the index has it equals no name of a module.
     pub fn of(btf: &Btf, index: &StringIndex) -> Known {
         let key = Key::of_process();
-        let names = Names::of(btf, index, key);
+        let names = Names::of(btf, index);
         let sketch = Sketch::of(&btf.types, key, |offset| names.get(offset));
         let all = Identities::of(&sketch, key);
         let mut loose_all = Loose::new(&sketch, &all, key, &[]);
@@ -72,6 +74,7 @@ impl Known {
             twins: HashSet::default(),
             seen: Vec::new(),
             seen_loosely: HashMap::default(),
+            plain: Vec::new(),
             unusable: false,
         };
         for index in 0..sketch.len() {
@@ -114,6 +117,15 @@ impl Known {
                 }
             }
         }
+        let is_plain = |index: usize| {
+            let own = all.own[index];
+            sketch.tag_kind(index).is_none()
+                || this
+                    .tags
+                    .get(&all.seen(index))
+                    .is_some_and(|tag| tag.definition == own && !tag.ambiguous && !tag.forward)
+        };
+        this.plain = (0..sketch.len()).map(is_plain).collect();
         this.seen = all.into_seen();
         this
     }
@@ -121,6 +133,12 @@ impl Known {
     /// All identities, and the first type of each.
     pub(super) fn all(&self) -> impl Iterator<Item = (Identity, u32)> + '_ {
         self.table.iter().copied()
+    }
+
+    /// Whether there is one definition of the name of the type `id`, itself, or it has none.
+    #[inline]
+    pub(super) fn is_plain(&self, id: u32) -> bool {
+        self.plain[id as usize - 1]
     }
 
     /// The types that have an identity of their own, and their ids.
@@ -163,54 +181,51 @@ impl Known {
     }
 }
 
-/// The hashes of the names of a base, by where they begin.
-struct Names<'k> {
-    key: &'k Key,
-    /// A bit where a string begins, and how many begin before each word of these.
-    bits: Vec<u64>,
-    ranks: Vec<u32>,
-    hashes: Vec<Identity>,
+/// The names of a base.
+struct Names<'b> {
+    section: &'b [u8],
+    /// A bit where a string begins, the first one with its letters.
+    starts: Vec<u64>,
 }
 
-impl<'k> Names<'k> {
-    fn of(btf: &Btf, index: &StringIndex, key: &'k Key) -> Names<'k> {
+impl<'b> Names<'b> {
+    fn of(btf: &'b Btf, index: &StringIndex) -> Names<'b> {
         let section = &btf.strings[..];
-        let (mut bits, mut starts) = (vec![0u64; section.len() / 64 + 1], Vec::new());
+        let (mut starts, mut count) = (vec![0u64; section.len() / 64 + 1], 0);
         let mut offset = 0;
         while offset < section.len() {
-            bits[offset / 64] |= 1 << (offset % 64);
-            starts.push(offset as u32);
+            starts[offset / 64] |= 1 << (offset % 64);
+            count += 1;
             offset += strings::at(section, offset as u32).len() + 1;
         }
-        let all_differ = index.len() == starts.len();
-        let hash = |&at: &u32| {
-            let is_first =
-                || index.find(section, strings::at(section, at)).is_some_and(|first| first == at);
-            if all_differ || is_first() {
-                key.text(&section[at as usize..])
-            } else {
-                key.odd_text(at)
-            }
-        };
-        let hashes = starts.iter().map(hash).collect();
-        let mut rank = 0;
-        let ranks = bits.iter().map(|word| {
-            let before = rank;
-            rank += word.count_ones();
-            before
-        });
-        Names { key, ranks: ranks.collect(), bits, hashes }
+        let mut names = Names { section, starts };
+        if index.len() != count {
+            names.leave_first_ones(index);
+        }
+        names
     }
 
-    fn get(&self, offset: u32) -> Identity {
-        let (word, bit) = (offset as usize / 64, 1u64 << (offset % 64));
-        match self.bits.get(word) {
-            Some(bits) if bits & bit != 0 => {
-                let rank = self.ranks[word] + (bits & (bit - 1)).count_ones();
-                self.hashes[rank as usize]
+    /// Some strings stand twice.
+    #[cold]
+    fn leave_first_ones(&mut self, index: &StringIndex) {
+        for offset in 0..self.section.len() as u32 {
+            let text = || strings::at(self.section, offset);
+            if self.begins(offset) && index.find(self.section, text()) != Some(offset) {
+                self.starts[offset as usize / 64] &= !(1 << (offset % 64));
             }
-            // It begins within another.
-            _ => self.key.odd_text(offset),
         }
+    }
+
+    #[inline]
+    fn begins(&self, offset: u32) -> bool {
+        self.starts.get(offset as usize / 64).is_some_and(|word| word >> (offset % 64) & 1 == 1)
+    }
+
+    fn get(&self, offset: u32) -> Name<'b> {
+        if self.begins(offset) {
+            return Name::Text(&self.section[offset as usize..]);
+        }
+        // It begins within another, or is another one's double.
+        Name::Odd(offset)
     }
 }

@@ -117,39 +117,45 @@ impl<'base> Merge<'base> {
         if self.exact {
             return Vec::new();
         }
-        let mut list = Vec::with_capacity(sketch.len());
-        let mut loose = Loose::new(sketch, identities, self.key, &[]);
         // Positions of those whose class is new.
-        let mut new = Vec::new();
-        for (index, &identity) in identities.own.iter().enumerate() {
+        let mut new: Vec<u32> = Vec::new();
+        let first = self.classes.len() as u32;
+        let class_of = |(index, &identity): (usize, &Identity)| {
             if identity == Identity::NONE {
-                list.push(NONE);
-                continue;
+                return NONE;
             }
-            let next = self.classes.len() as u32;
             let same = |&(other, _): &(Identity, u32)| other == identity;
-            let entry = self.table.entry(identity.spread(), same, |&(other, _)| other.spread());
-            let class = match entry {
+            match self.table.entry(identity.spread(), same, |&(other, _)| other.spread()) {
                 Entry::Occupied(entry) => entry.get().1,
                 Entry::Vacant(entry) => {
-                    entry.insert((identity, next));
+                    let class = first + new.len() as u32;
+                    entry.insert((identity, class));
                     new.push(index as u32);
-                    self.new_class(sketch, identities, unit, index);
-                    self.look_for_twins(sketch, identities, index, &mut loose);
-                    next
+                    class
                 }
-            };
+            }
+        };
+        let list: Vec<u32> = identities.own.iter().enumerate().map(class_of).collect();
+        // Each is a cache miss, of which a processor takes many at once, if nothing is between them.
+        let below = |&index: &u32| {
+            let identity = identities.own[index as usize];
+            self.known.map_or(Found::Nowhere, |known| known.find(identity))
+        };
+        let below: Vec<Found> = new.iter().map(below).collect();
+        let mut loose = Loose::new(sketch, identities, self.key, &[]);
+        for (&index, found) in new.iter().zip(below) {
+            let index = index as usize;
+            self.new_class(sketch, identities, unit, index, found);
+            self.look_for_twins(sketch, identities, index, &mut loose);
+            let ids = sketch.links(index).iter().filter(|&&id| id != 0 && id != FILE_INT);
+            self.links.extend(ids.map(|&id| list[id as usize - 1]));
+        }
+        for &class in list.iter().filter(|&&class| class != NONE) {
             let tag = self.classes[class as usize].tag;
             if tag != NONE {
                 let tag = &mut self.tags[tag as usize];
                 tag.doubtful |= std::mem::replace(&mut tag.unit, unit) == unit;
             }
-            list.push(class);
-        }
-        for index in new {
-            self.classes[list[index as usize] as usize].links = self.links.len() as u32;
-            let ids = sketch.links(index as usize).iter().filter(|&&id| id != 0 && id != FILE_INT);
-            self.links.extend(ids.map(|&id| list[id as usize - 1]));
         }
         list
     }
@@ -190,10 +196,17 @@ impl<'base> Merge<'base> {
         }
     }
 
-    fn new_class(&mut self, sketch: &Sketch, identities: &Identities, unit: u32, index: usize) {
-        let class = self.classes.len() as u32;
+    /// Adds the class of the type at `index`, which is in the base where it was `found`.
+    fn new_class(
+        &mut self,
+        sketch: &Sketch,
+        identities: &Identities,
+        unit: u32,
+        index: usize,
+        found: Found,
+    ) {
+        let (class, links) = (self.classes.len() as u32, self.links.len() as u32);
         let identity = identities.own[index];
-        let found = self.known.map_or(Found::Nowhere, |known| known.find(identity));
         let mut doubtful = found == Found::Several;
         let tag = match sketch.tag_kind(index) {
             None => NONE,
@@ -212,7 +225,11 @@ impl<'base> Merge<'base> {
                     tags.len() as u32 - 1
                 });
                 let tag = &mut self.tags[number as usize];
-                let below = self.known.and_then(|known| known.tags.get(&seen));
+                // A look at the base's names is a cache miss, and most have nothing to say.
+                let below = match (self.known, found) {
+                    (Some(known), Found::At(id)) if known.is_plain(id) => None,
+                    (known, _) => known.and_then(|known| known.tags.get(&seen)),
+                };
                 tag.doubtful |= below.is_some_and(|below| below.ambiguous);
                 if sketch.is_forward(index) {
                     tag.forward = true;
@@ -231,7 +248,7 @@ impl<'base> Merge<'base> {
             }
         };
         let base = if let Found::At(id) = found { id } else { 0 };
-        self.classes.push(Class { base, unit, links: 0, tag, doubtful, placed: 0 });
+        self.classes.push(Class { base, unit, links, tag, doubtful, placed: 0 });
     }
 
     /// All units are in: decides what is doubtful.

@@ -50,7 +50,7 @@ mod rebase;
 mod sketch;
 mod types;
 
-pub use hash::{Identity, Key};
+pub use hash::{Identity, Key, Name};
 pub use known::Known;
 pub use merge::{Assigned, Merge};
 pub use rebase::{Rebase, additions, new_ids};

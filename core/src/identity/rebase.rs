@@ -14,7 +14,7 @@
 //! longer, in every unit, which does not change what it answers. Where it does not hold, the DWARF has
 //! to be read. Cost: a probe for each type of the base, once; for the types of a module as in `Merge`.
 
-use super::hash::{Identity, Key};
+use super::hash::{Identity, Key, Name};
 use super::known::{Found, Known};
 use super::sketch::{Sketch, TagKind, is_forward, tag_kind_of};
 use super::types::{Identities, Loose, tag};
@@ -106,7 +106,7 @@ impl<'b> Rebase<'b> {
     pub fn leaves(&self, split: &Btf, doubtful: &[bool], below: &Btf) -> bool {
         let key = self.key;
         let mut sketch =
-            Sketch::of(&split.types, key, |name| key.text(split.string(Some(below), name)));
+            Sketch::of(&split.types, key, |name| Name::Text(split.string(Some(below), name)));
         let own = sketch.len() as u32;
         let mut lower: Vec<u32> = sketch
             .all_links()

@@ -4,7 +4,7 @@
 //! fifth of the type, and can be made while its DIEs are read, without ever writing it down. One
 //! made of DIEs and one made of types that were written down are the same.
 
-use super::hash::{Identity, Key};
+use super::hash::{Identity, Key, Name, Row};
 use crate::btf::kind::Kind;
 use crate::btf::types::{KFLAG, MAX_VLEN};
 use crate::btf::{Type, Types};
@@ -73,44 +73,44 @@ pub struct Heading {
     pub size: u32,
 }
 
-/// The hash of one part, growing. `name` gives the hash of a name.
+/// The hash of one part, growing. `name` tells what a number names.
 struct Part<'k, N> {
-    key: &'k Key,
-    hash: Identity,
+    row: Row<'k>,
+    heading: Heading,
     empty: bool,
     name: N,
 }
 
-impl<'k, N: FnMut(u32) -> Identity> Part<'k, N> {
-    fn new(key: &'k Key, name: N) -> Part<'k, N> {
-        Part { key, hash: Identity::START, empty: false, name }
+impl<'k, 't, N: FnMut(u32) -> Name<'t>> Part<'k, N> {
+    /// Begins with the heading, which tells how many elements there are and of how many numbers.
+    #[inline(always)]
+    fn new(key: &'k Key, heading: Heading, name: N) -> Part<'k, N> {
+        let row = key.parts.row(Identity::START);
+        let mut part = Part { row, heading, empty: false, name };
+        part.row.number(heading.info.into());
+        part.row.number(heading.size.into());
+        part.name(heading.name);
+        part
     }
 
-    #[inline]
-    fn name(&mut self, number: u32) -> Identity {
+    #[inline(always)]
+    fn name(&mut self, number: u32) {
         if number == 0 {
-            return Identity::NONE;
+            return self.row.no_name();
         }
-        let hash = (self.name)(number);
-        self.empty |= hash == Identity::START;
-        hash
+        let name = (self.name)(number);
+        self.empty |= self.row.name(name);
     }
 
-    #[inline]
-    fn element(&mut self, name: u32, word: u32) {
-        let name = self.name(name);
-        self.hash = self.key.parts.element(self.hash, name, word);
-    }
-
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, word: u32) {
-        self.hash = self.key.parts.word(self.hash, word);
+        self.row.number(word.into());
     }
 }
 
 impl Sketch {
-    /// Of types that are written down; `name` gives the hash of a name.
-    pub fn of(types: &Types, key: &Key, mut name: impl FnMut(u32) -> Identity) -> Sketch {
+    /// Of types that are written down; `name` tells what a number names.
+    pub fn of<'t>(types: &Types, key: &Key, mut name: impl FnMut(u32) -> Name<'t>) -> Sketch {
         let mut sketch = Sketch::with_capacity(types.len(), types.words().len() / 4);
         for ty in types.iter() {
             sketch.add(key, ty, &mut name);
@@ -138,7 +138,7 @@ impl Sketch {
     }
 
     /// Adds a type that is written down.
-    pub fn add(&mut self, key: &Key, ty: Type<'_>, name: impl FnMut(u32) -> Identity) {
+    pub fn add<'t>(&mut self, key: &Key, ty: Type<'_>, name: impl FnMut(u32) -> Name<'t>) {
         let w = ty.0;
         let refers = ty.kind().is_some_and(|kind| kind.shape().refers);
         let heading = Heading { info: w[1], name: w[0], size: if refers { 0 } else { w[2] } };
@@ -152,27 +152,27 @@ impl Sketch {
                 self.prototype(key, heading, w[2], params.iter().map(|&[n, ty]| (n, ty)), name);
             }
             Some(Kind::Array) => {
-                let mut part = Part::new(key, name);
+                let mut part = Part::new(key, heading, name);
                 part.word(w[5]);
-                self.push(part, heading, w[5]);
+                self.push(key, part, w[5]);
                 self.links.extend([w[3], w[4]]);
             }
             Some(Kind::Enum | Kind::Enum64) => {
-                let mut part = Part::new(key, name);
+                let mut part = Part::new(key, heading, name);
                 for v in ty.elements() {
-                    part.element(v[0], v[1]);
-                    if let Some(&high) = v.get(2) {
-                        part.word(high);
-                    }
+                    part.name(v[0]);
+                    v[1..].iter().for_each(|&word| part.word(word));
                 }
-                self.push(part, heading, heading.size);
+                self.push(key, part, heading.size);
             }
             Some(Kind::Int) => {
-                let mut part = Part::new(key, name);
+                let mut part = Part::new(key, heading, name);
                 part.word(w[3]);
-                self.push(part, heading, w[3]);
+                self.push(key, part, w[3]);
             }
-            Some(Kind::Fwd | Kind::Float) => self.push(Part::new(key, name), heading, heading.size),
+            Some(Kind::Fwd | Kind::Float) => {
+                self.push(key, Part::new(key, heading, name), heading.size);
+            }
             Some(Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag | Kind::Void) | None => {
                 // They stand at the end of a file, are few, and are not told by identity.
                 let (links, part) = (self.links.len() as u32, Identity::NONE);
@@ -185,76 +185,74 @@ impl Sketch {
 
     /// Adds a pointer, qualifier, typedef or type tag.
     #[inline]
-    pub fn reference(
+    pub fn reference<'t>(
         &mut self,
         key: &Key,
         heading: Heading,
         ty: u32,
-        name: impl FnMut(u32) -> Identity,
+        name: impl FnMut(u32) -> Name<'t>,
     ) {
-        self.push(Part::new(key, name), heading, 0);
+        self.push(key, Part::new(key, heading, name), 0);
         self.links.push(ty);
     }
 
     /// Adds a struct or union; of each member its name, its type, and where it stands.
-    #[inline]
-    pub fn composite(
+    // A loop that needs all registers, in the middle of everything that a DIE can be.
+    #[inline(never)]
+    pub fn composite<'t>(
         &mut self,
         key: &Key,
         heading: Heading,
-        members: impl Iterator<Item = (u32, u32, u32)>,
-        name: impl FnMut(u32) -> Identity,
+        members: impl Iterator<Item = (u32, u32, u32)> + Clone,
+        name: impl FnMut(u32) -> Name<'t>,
     ) {
         let first = self.links.len() as u32;
-        let mut part = Part::new(key, name);
-        for (name, ty, at) in members {
-            part.element(name, at);
-            self.links.push(ty);
+        let mut part = Part::new(key, heading, name);
+        self.links.extend(members.clone().map(|(_, ty, _)| ty));
+        for (name, _, at) in members {
+            part.name(name);
+            part.word(at);
         }
-        self.push_from(first, part, heading, heading.size);
+        self.push_from(key, first, part, heading.size);
     }
 
     /// Adds a FUNC_PROTO; of each parameter its name and its type.
-    #[inline]
-    pub fn prototype(
+    #[inline(never)]
+    pub fn prototype<'t>(
         &mut self,
         key: &Key,
         heading: Heading,
         result: u32,
-        params: impl Iterator<Item = (u32, u32)>,
-        name: impl FnMut(u32) -> Identity,
+        params: impl Iterator<Item = (u32, u32)> + Clone,
+        name: impl FnMut(u32) -> Name<'t>,
     ) {
         let first = self.links.len() as u32;
         self.links.push(result);
-        let mut part = Part::new(key, name);
-        for (name, ty) in params {
-            part.element(name, 0);
-            self.links.push(ty);
-        }
-        self.push_from(first, part, heading, 0);
+        let mut part = Part::new(key, heading, name);
+        self.links.extend(params.clone().map(|(_, ty)| ty));
+        params.for_each(|(name, _)| part.name(name));
+        self.push_from(key, first, part, 0);
     }
 
     #[inline]
-    fn push<N: FnMut(u32) -> Identity>(&mut self, part: Part<'_, N>, heading: Heading, word: u32) {
-        self.push_from(self.links.len() as u32, part, heading, word);
+    fn push<'t, N: FnMut(u32) -> Name<'t>>(&mut self, key: &Key, part: Part<'_, N>, word: u32) {
+        self.push_from(key, self.links.len() as u32, part, word);
     }
 
     #[inline]
-    fn push_from<N: FnMut(u32) -> Identity>(
+    fn push_from<'t, N: FnMut(u32) -> Name<'t>>(
         &mut self,
+        key: &Key,
         links: u32,
         mut part: Part<'_, N>,
-        heading: Heading,
         word: u32,
     ) {
-        let Heading { info, name, size } = heading;
-        let hash = part.name(name);
+        let Heading { info, name, .. } = part.heading;
         self.empty_name |= part.empty;
-        let part = part.key.parts.head(part.hash, hash, info, size);
         if name != 0 && tag_kind_of(info).is_some() {
-            self.names.push((self.outlines.len() as u32, hash));
+            self.names.push((self.outlines.len() as u32, key.name((part.name)(name))));
         }
-        self.outlines.push(Outline { info, name, word, links, part });
+        self.outlines.push(Outline { info, name, word, links, part: part.row.hash() });
     }
 
     /// The kind of the type at `index`.

@@ -1,6 +1,6 @@
 //! The identities of the types of one unit.
 
-use super::hash::{Identity, Key, Level};
+use super::hash::{Identity, Key, Level, Name};
 use super::sketch::{FILE_INT, Sketch, TagKind};
 use crate::btf::Kind;
 use crate::btf::types::info;
@@ -10,22 +10,66 @@ use crate::btf::types::info;
 pub(super) const DEEP: u8 = 12;
 
 /// What a type's own part of the graph is like: up to structs, unions and enums with a name.
-#[derive(Clone, Copy, Debug, Default)]
-struct Shape {
-    /// References after each other.
-    level: u8,
-    /// Aggregates within each other.
-    depth: u8,
+///
+/// A bit for each level of references after each other, a bit for each depth of aggregates within
+/// each other, and two more, so that what several types have together is one operation a type.
+#[derive(Clone, Copy, Debug)]
+struct Shape(u64);
+
+impl Shape {
+    /// Of a type whose identity is not known.
+    const UNKNOWN: Shape = Shape(1 << 63);
     /// It is an array or has one.
-    array: bool,
+    const ARRAY: Shape = Shape(1 << 62);
+    /// Of what refers to nothing.
+    const LEAF: Shape = Shape(1);
+    /// The bit of the first depth.
+    const DEPTH: u32 = 40;
+
+    #[inline]
+    fn is_known(self) -> bool {
+        self.0 & Shape::UNKNOWN.0 == 0
+    }
+
+    #[inline]
+    fn has_array(self) -> bool {
+        self.0 & Shape::ARRAY.0 != 0
+    }
+
+    /// How many references after each other lead out of a type that refers to types of this shape.
+    #[inline]
+    fn level_above(self) -> usize {
+        (u32::BITS - (self.0 as u32).leading_zeros()) as usize
+    }
+
+    /// Aggregates within each other.
+    #[inline]
+    fn depth(self) -> u8 {
+        let depths = (self.0 >> Shape::DEPTH) as u16;
+        (u16::BITS - depths.leading_zeros()) as u8
+    }
+
+    /// The shape of a type of this level and depth.
+    #[inline]
+    fn of(level: usize, depth: u8, array: bool) -> Shape {
+        let depths = if depth == 0 { 0 } else { 1 << Shape::DEPTH << (depth - 1) };
+        Shape(1 << level | depths | if array { Shape::ARRAY.0 } else { 0 })
+    }
 }
 
 /// What types that refer to a type see of it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// NONE as long as it is not known.
     identity: Identity,
     shape: Shape,
+}
+
+impl Seen {
+    const UNKNOWN: Seen = Seen { identity: Identity::NONE, shape: Shape::UNKNOWN };
+
+    fn leaf(identity: Identity) -> Seen {
+        Seen { identity, shape: Shape::LEAF }
+    }
 }
 
 /// The identities of a row of types that refer to each other by position.
@@ -33,13 +77,14 @@ pub(super) struct Seen {
 /// Two types with the same identity are equal in all that they contain, where a struct, union or
 /// forward declaration with a name counts as that name. A struct or union with a name has two:
 /// itself, with its members, and what others see of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Identities {
     /// Of the type itself.
     pub own: Vec<Identity>,
-    /// What types that refer to it see, by id: void first, then these types, then those below them,
-    /// and the int that indexes arrays last, which [`FILE_INT`] is beyond.
+    /// What types that refer to it see, by id: void first, then these types, then those below them.
     seen: Vec<Seen>,
+    /// The same of the int that indexes arrays, [`FILE_INT`], which is beyond all ids.
+    int: Seen,
     /// Whether it is an array or has one.
     arrays: Vec<bool>,
     /// Some type leads back to itself without a struct, union or forward declaration with a name,
@@ -50,12 +95,15 @@ pub struct Identities {
 
 /// What all references to a struct, union or enum of this name see, forward declarations included.
 pub(super) fn tag(key: &Key, kind: TagKind, name: Identity) -> Identity {
-    key.tags.element(Identity::START, name, kind as u32)
+    let mut row = key.tags.row(Identity::START);
+    row.link(name);
+    row.number(kind as u64);
+    row.hash()
 }
 
 /// What references to nothing see.
 fn void(key: &Key) -> Identity {
-    key.tags.element(Identity::START, Identity::NONE, 0)
+    key.tags.row(Identity::START).hash()
 }
 
 /// The int that indexes arrays, before it is known which type that is in this file.
@@ -63,8 +111,8 @@ pub(super) fn standard_int(key: &Key) -> Identity {
     const SIGNED_32: u32 = 1 << 24 | 32;
     let mut int = crate::btf::Types::new();
     int.push(&[1, info(Kind::Int, 0, false), 4, SIGNED_32]);
-    let sketch = Sketch::of(&int, key, |_| key.text(b"int"));
-    key.types[0].row(sketch.part(0))
+    let sketch = Sketch::of(&int, key, |_| Name::Text(b"int"));
+    key.types[0].row(sketch.part(0)).hash()
 }
 
 /// Where the walk over references is.
@@ -85,19 +133,19 @@ impl Identities {
     /// The same of types that refer to others as well, whose ids follow theirs.
     pub(super) fn over(sketch: &Sketch, key: &Key, lower: &[Seen]) -> Identities {
         let len = sketch.len();
-        let mut seen = vec![Seen::default(); len + 1];
-        seen[0].identity = void(key);
+        let mut seen = vec![Seen::UNKNOWN; len + 1];
+        seen[0] = Seen::leaf(void(key));
         seen.extend_from_slice(lower);
-        seen.push(Seen { identity: standard_int(key), shape: Shape::default() });
         let mut this = Identities {
             own: vec![Identity::NONE; len],
             seen,
+            int: Seen::leaf(standard_int(key)),
             arrays: vec![false; len],
             unusual: sketch.empty_name,
         };
         for &(index, name) in sketch.tag_names() {
             if let Some(kind) = sketch.tag_kind(index as usize) {
-                this.seen[index as usize + 1].identity = tag(key, kind, name);
+                this.seen[index as usize + 1] = Seen::leaf(tag(key, kind, name));
             }
         }
         let mut path = Path::default();
@@ -122,34 +170,32 @@ impl Identities {
         }
         let seen = &mut self.seen[..];
         let links = sketch.links(index);
-        let mut shape = Shape::default();
-        for &id in links {
-            let seen = &seen[(id as usize).min(seen.len() - 1)];
-            if seen.identity.is_none() {
-                return false;
-            }
-            shape.level = shape.level.max(seen.shape.level + 1);
-            shape.depth = shape.depth.max(seen.shape.depth);
-            shape.array |= seen.shape.array;
-        }
-        match sketch.kind(index) {
-            Some(Kind::Struct | Kind::Union | Kind::FuncProto) => shape.depth += 1,
-            Some(Kind::Array) => shape.array = true,
-            _ => {}
-        }
-        if shape.depth > DEEP {
+        let int = self.int;
+        let all = links.iter().fold(0, |all, &id| {
+            let seen = seen.get(id as usize).unwrap_or(&int);
+            all | seen.shape.0
+        });
+        let all = Shape(all);
+        if !all.is_known() {
             return false;
         }
-        let Some(level) = key.types.get(usize::from(shape.level)) else { return false };
-        let mut hash = level.row(part);
-        for &id in links {
-            hash = level.link(hash, seen[(id as usize).min(seen.len() - 1)].identity);
+        let (mut depth, mut array) = (all.depth(), all.has_array());
+        match sketch.kind(index) {
+            Some(Kind::Struct | Kind::Union | Kind::FuncProto) => depth += 1,
+            Some(Kind::Array) => array = true,
+            _ => {}
         }
+        if depth > DEEP {
+            return false;
+        }
+        let level = all.level_above();
+        let Some(secrets) = key.types.get(level) else { return false };
+        let hash = secrets.hash(part, links, |&id| seen.get(id as usize).unwrap_or(&int).identity);
         self.own[index] = hash;
-        self.arrays[index] = shape.array;
+        self.arrays[index] = array;
         if sketch.tag_kind(index).is_none() {
             self.unusual |= sketch.is_forward(index);
-            seen[index + 1] = Seen { identity: hash, shape };
+            seen[index + 1] = Seen { identity: hash, shape: Shape::of(level, depth, array) };
         }
         true
     }
@@ -172,7 +218,7 @@ impl Identities {
             }
             for &id in sketch.links(next) {
                 if (1..=sketch.len() as u32).contains(&id)
-                    && self.seen[id as usize].identity.is_none()
+                    && !self.seen[id as usize].shape.is_known()
                 {
                     if path.tried[id as usize - 1] {
                         return false;
@@ -191,8 +237,7 @@ impl Identities {
     }
 
     /// The same of all types, by id, void first.
-    pub(super) fn into_seen(mut self) -> Vec<Seen> {
-        self.seen.pop();
+    pub(super) fn into_seen(self) -> Vec<Seen> {
         self.seen
     }
 
@@ -268,23 +313,22 @@ impl<'a> Loose<'a> {
 
     fn hash(&self, index: usize) -> Identity {
         let level: &Level = &self.key.loose;
-        let mut hash = level.row(self.sketch.part(index));
+        let part = self.sketch.part(index);
         if self.sketch.kind(index) == Some(Kind::Array) {
-            return hash;
+            return part;
         }
-        let usual = &self.all.seen[..];
-        for &id in self.sketch.links(index) {
-            let at = (id as usize).min(usual.len() - 1);
+        level.hash(part, self.sketch.links(index), |&id| {
+            let at = id as usize;
             let loose = match at.checked_sub(1) {
                 Some(own) if self.is_own(id) && self.differs(own) => self.known[own],
-                Some(at) if at >= self.sketch.len() => {
-                    self.lower.get(at - self.sketch.len()).copied().unwrap_or_default()
+                Some(_) if at > self.sketch.len() => {
+                    self.lower.get(at - self.sketch.len() - 1).copied().unwrap_or_default()
                 }
                 _ => Identity::NONE,
             };
-            hash = level.link(hash, if loose.is_none() { usual[at].identity } else { loose });
-        }
-        hash
+            let usual = || self.all.seen.get(at).unwrap_or(&self.all.int).identity;
+            if loose.is_none() { usual() } else { loose }
+        })
     }
 }
 
