@@ -17,10 +17,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-#: Bytes that two rests in the same state may be apart, with nothing leaked.
-NOISE = 2 << 20
+#: Bytes that two rests in the same state may be apart, with nothing leaked: the C library keeps up
+#: to 2 MB at the end of each of two arenas (`btfd.memory`).
+NOISE = 4 << 20
 #: Bytes an encode that have to be seen.
-LEAK = 1 << 10
+LEAK = 2 << 10
 
 
 @dataclass(frozen=True, slots=True)
