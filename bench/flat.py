@@ -58,6 +58,11 @@ class Meter:
         said = (self._folder / "stat").read_text().rsplit(")", 1)[1].split()
         return (int(said[11]) + int(said[12])) / os.sysconf("SC_CLK_TCK")
 
+    def ran(self) -> float:
+        """The same of the threads that live, to the nanosecond."""
+        said = [t.read_text() for t in (self._folder / "task").glob("*/schedstat")]
+        return sum(int(line.split()[0]) for line in said) / 1e9
+
     def switches(self) -> int:
         """Voluntary context switches of all threads: how often it woke up."""
         return sum(

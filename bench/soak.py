@@ -271,10 +271,10 @@ def main() -> int:
 
 def idle(meter: Meter) -> None:
     """What a quiet minute costs."""
-    cpu, woken, at = meter.cpu(), meter.switches(), time.monotonic()
+    ran, woken, at = meter.ran(), meter.switches(), time.monotonic()
     time.sleep(60)
     quiet = time.monotonic() - at
-    print(f"idle: {1000 * (meter.cpu() - cpu) / quiet:.2f} ms of CPU and "
+    print(f"idle: {1000 * (meter.ran() - ran) / quiet:.3f} ms of CPU and "
           f"{(meter.switches() - woken) / quiet:.3f} wake-ups a second", flush=True)  # fmt: skip
 
 
