@@ -4,8 +4,8 @@ Contract: memory is compared only between *rests*, moments in which whoever driv
 brought it into one and the same state and left it alone until it gave free memory back. What it
 holds then depends on that state and on what has leaked, not on how much it was loaded in between,
 nor on the machine. `verdict` compares the lowest rest of the last third with the lowest of the
-second; the first third is for caches that fill. A leak of `LEAK` bytes an encode must show, so a
-run with too few encodes in between is no proof, and no verdict but False.
+second; the first third is for caches that fill. A leak of `LEAK` bytes an encode must show, so with
+too few encodes in between nothing is proved, and the verdict is False.
 
 Held is anonymous memory, swapped or not: pages of files come and go as the machine likes.
 """
@@ -94,16 +94,22 @@ def verdict(rests: Sequence[Rest]) -> tuple[bool, str]:
     if size < 2:
         return False, f"{len(rests)} rests are too few to tell"
     second, last = rests[-2 * size : -size], rests[-size:]
+
+    def lowest(name: str) -> tuple[int, int]:
+        return min(getattr(r, name) for r in second), min(getattr(r, name) for r in last)
+
+    before, after = lowest("held")
     work = last[0].encoded - second[0].encoded
-    if work * LEAK < 2 * NOISE:
-        return False, f"{work} encodes between the thirds are too few to tell"
-    grown = min(r.held for r in last) - min(r.held for r in second)
     said = (
-        f"held at rest: {min(r.held for r in second) / 2**20:.1f} MiB in the second third, "
-        f"{min(r.held for r in last) / 2**20:.1f} in the last; {grown / work:+.0f} bytes an encode"
+        f"held at rest: {before / 2**20:.1f} MiB in the second third, {after / 2**20:.1f} in the "
+        f"last; {work} encodes between, {(after - before) / max(work, 1):+.0f} bytes for each"
     )
+    if after - before > NOISE:
+        return False, said
     for name in ("descriptors", "threads"):
-        was, now = (min(getattr(r, name) for r in third) for third in (second, last))
-        if now > was:
-            return False, f"{said}; {was} {name} have become {now}"
-    return grown <= NOISE, said
+        few, many = lowest(name)
+        if many > few:
+            return False, f"{said}; {few} {name} have become {many}"
+    if work * LEAK < 2 * NOISE:
+        return False, f"{said}: too few to tell"
+    return True, said
