@@ -32,6 +32,7 @@ from tests.faults.service import Service
 from tests.faults.tree import Tree, make_parts
 from tests.support.elf import Elf
 
+#: Seconds from line to line.
 EVERY = 10.0
 #: Seconds from rest to rest.
 REST_EVERY = 90.0
@@ -49,6 +50,8 @@ class Soak:
         self.small = Tree(root, make_parts(scratch / "parts"))
         listed = [Path(line) for line in (root / "modules.order").read_text().split()]
         self.modules = [str(m.with_suffix(".ko")) for m in listed]
+        if len(self.modules) < memory.BURST:
+            raise SystemExit(f"{len(self.modules)} modules are no burst (`btfd.memory`): {root}")
         self.pristine = scratch / "pristine"
         for module in self.modules:
             copy = self.pristine / module
