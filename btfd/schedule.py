@@ -22,7 +22,7 @@ then those that failed before, so that they never stand in the way of what would
 Cost: `take` is linear in what is queued, 0.1 ms for 1,000 modules.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,10 @@ class Scheduler:
         """Paths that will have an outcome without anything happening first."""
         waiting = (job for job in (*self._queued.values(), *self._again.values()))
         return {job.path for job in waiting if not job.failing} | set(self._running)
+
+    def others(self, job: Job) -> Iterator[str]:
+        """Paths that wait beside this one, but for those that only wait for a trouble to pass."""
+        return (o.path for o in self._queued.values() if o.path != job.path and not o.failing)
 
     def touch(self, path: str, reason: str, now: float) -> None:
         """An event named this path: it settles anew."""
