@@ -117,8 +117,11 @@ class Prepared:
 
     def still(self, request: Request, stamp: Stamp | None) -> bool:
         """Whether the file of this stamp would give the same to this request."""
-        same = replace(self.request, threads=request.threads, full=request.full) == request
-        return same and self.made.stamp == stamp and self.began - self.made.stamp[4] >= TICK_NS
+        mine = self.request
+        same = replace(mine, threads=request.threads, full=request.full) == request
+        enough = mine.full or not request.full
+        rested = self.began - self.made.stamp[4] >= TICK_NS
+        return same and enough and rested and self.made.stamp == stamp
 
 
 def prepare(

@@ -25,7 +25,7 @@ Cost: `take` is linear in what was touched or waits, 0.1 ms for 1,000 modules; w
 nothing more the more there is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
@@ -110,6 +110,10 @@ class Scheduler:
         """Paths that will have an outcome without anything happening first."""
         waiting = (job for job in (*self._queued.values(), *self._again.values()))
         return {job.path for job in waiting if not job.failing} | set(self._running)
+
+    def others(self, job: Job) -> Iterator[str]:
+        """Paths that wait beside this one, but for those that only wait for a trouble to pass."""
+        return (o.path for o in self._queued.values() if o.path != job.path and not o.failing)
 
     def touch(self, path: str, reason: str, now: float) -> None:
         """An event named this path: it settles anew."""

@@ -29,7 +29,7 @@ from btfd.engine import Core
 from btfd.errors import Problem, UnknownTree
 from btfd.follow import Follower, Shared
 from btfd.journal import Event, Journal
-from btfd.memory import few_arenas, resident, trim
+from btfd.memory import bound_arenas, resident, trim
 from btfd.notify import Notifier
 from btfd.ondemand import OnDemand
 from btfd.pool import Pool
@@ -63,7 +63,7 @@ class Service:
         self._notifier = notifier
         self._started = time.time()
         self._roster = roster.default_path()
-        few_arenas(settings.threads)
+        bound_arenas(settings.threads)
         self._pool = Pool(settings.threads, "btfd-encode")
         self.orders = OnDemand(core, self.bases, settings.threads)
         self._shared = Shared(core, self.bases, self._pool, self.journal, self.orders.made)

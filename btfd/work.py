@@ -146,8 +146,7 @@ class Work:
             except Problem:
                 self.scheduler.retry(job, now)
                 return False
-            alone = self.scheduler.occupied == 1 and not len(self.scheduler)
-            self._submit(pool, job, self._share(job, request, alone))
+            self._submit(pool, job, self._share(job, request))
         return True
 
     def _start_crowd(self, pool: Executor, jobs: list[Job], now: float) -> bool:
@@ -186,18 +185,26 @@ class Work:
             if request is None:  # our own write, most likely
                 self.scheduler.prepared(job, None)
                 continue
-            alone = self.scheduler.occupied == 1 and len(self.scheduler) == 1
-            self._prepare(pool, job, self._share(job, request, alone))
+            self._prepare(pool, job, self._share(job, request))
         return True
 
-    def _share(self, job: Job, request: Request, alone: bool) -> Request:
+    def _share(self, job: Job, request: Request) -> Request:
         """One module alone gets every core, a crowd gets one each.
 
-        Who edited that one module and looks at the result is told its full size too.
+        Who edited that one module and looks at the result is told its full size too; but what was
+        prepared in a crowd is not encoded once more for it.
         """
+        alone = self._is_alone(job)
         full = alone and not self.once and job.reason != BASE_CHANGED
+        full = full and (job.prepared is None or job.prepared.request.full)
         full = full and full_is_cheap(os.path.join(self._tree.root, job.path))
         return replace(request, threads=self.jobs if alone else 1, full=full)
+
+    def _is_alone(self, job: Job) -> bool:
+        """Whether nothing else is to be encoded now. Echoes of our own installs are not."""
+        if self.scheduler.occupied > 1:
+            return False
+        return all(self._tree.why(other) is None for other in self.scheduler.others(job))
 
     def remember(self) -> None:
         """Takes note of the BTF that is in modules now, so that their next one can be compared."""

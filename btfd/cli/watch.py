@@ -19,7 +19,7 @@ from btfd.daemon import Daemon
 from btfd.engine import Core, native
 from btfd.errors import UsageProblem
 from btfd.journal import Journal
-from btfd.memory import few_arenas
+from btfd.memory import bound_arenas
 from btfd.notify import Notifier
 from btfd.opening import opened
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     if not os.path.isdir(chosen.root):
         raise UsageProblem("no such directory", path=chosen.root)
     common.note_unknown(settings, out)
-    few_arenas(settings.threads)
+    bound_arenas(settings.threads)
     core = core or native()
     journal = Journal()
     journal.subscribe(lambda event: phrases.show(event, out))

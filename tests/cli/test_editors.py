@@ -72,36 +72,39 @@ def test_vim(driver: Driver) -> None:
     assert any(line.startswith("11:6:") and line.endswith(f"note: {SAID}") for line in lines), lines
 
 
+def neovim(driver: Driver, script: str) -> list[str]:
+    """What a script in Lua says there."""
+    nvim, path = need("nvim"), driver.root / "drive.lua"
+    path.write_text(f"vim.o.swapfile = false\n{script}")
+    command = (nvim, "--headless", "-u", "NONE", "-c", f"luafile {path}")
+    done = run(*command, env=env(driver), timeout=120)
+    return (done.stdout + done.stderr).splitlines()
+
+
 def test_neovim(driver: Driver) -> None:
-    nvim, header = need("nvim"), driver.source / Driver.HEADER
-    script = driver.root / "drive.lua"
-    script.write_text(
-        f"vim.o.swapfile = false\n{recipe('Neovim')}"
+    header = driver.source / Driver.HEADER
+    lines = neovim(
+        driver,
+        f"{recipe('Neovim')}"
         f'vim.cmd("edit {header}")\n'
         'vim.fn.search("u64 bytes")\nvim.fn.append(vim.fn.line("."), "\\tu64 lost;")\n'
         'vim.cmd("silent write")\n'
         "vim.wait(60000, function() return #vim.fn.getqflist() > 0 end, 20)\n"
         "for _, q in ipairs(vim.fn.getqflist()) do\n"
         '  io.stdout:write(q.valid .. " " .. q.lnum .. ":" .. q.col .. " " .. q.text .. "\\n")\n'
-        'end\nvim.cmd("qa!")\n'
+        'end\nvim.cmd("qa!")\n',
     )
-    done = run(
-        *(nvim, "--headless", "-u", "NONE", "-c", f"luafile {script}"),
-        env=env(driver),
-        timeout=120,
-    )
-    lines = (done.stdout + done.stderr).splitlines()
     assert f"1 11:6 note: {SAID}" in lines
     assert all(line.startswith("1 ") for line in lines if line)
 
 
 def test_neovim_as_a_client(driver: Driver) -> None:
-    nvim, header = need("nvim"), driver.source / Driver.HEADER
+    header = driver.source / Driver.HEADER
     text = recipe("Language server")
     client = text[text.index("local server") : text.index("(add-to-list")]
-    script = driver.root / "drive.lua"
-    script.write_text(
-        f'vim.o.swapfile = false\nvim.cmd("filetype on")\n{client}'
+    lines = neovim(
+        driver,
+        f'vim.cmd("filetype on")\n{client}'
         f'vim.cmd("edit {header}")\nvim.bo.filetype = "c"\n'
         "vim.wait(60000, function() return #vim.lsp.codelens.get(0) > 0 end, 20)\n"
         "for _, lens in ipairs(vim.lsp.codelens.get(0)) do\n"
@@ -109,14 +112,8 @@ def test_neovim_as_a_client(driver: Driver) -> None:
         'vim.fn.search("loopy_priv {")\n'
         "local at = vim.lsp.util.make_position_params()\n"
         'for _, r in pairs(vim.lsp.buf_request_sync(0, "textDocument/hover", at, 60000)) do\n'
-        '  io.stdout:write(r.result.contents.value .. "\\n")\nend\nvim.cmd("qa!")\n'
+        '  io.stdout:write(r.result.contents.value .. "\\n")\nend\nvim.cmd("qa!")\n',
     )
-    done = run(
-        *(nvim, "--headless", "-u", "NONE", "-c", f"luafile {script}"),
-        env=env(driver),
-        timeout=120,
-    )
-    lines = (done.stdout + done.stderr).splitlines()
     assert lines[0].startswith(f"{Driver.MODULE}: "), lines
     assert lines[1].startswith("**struct loopy_priv**: 64 bytes, 1 cache line"), lines
 

@@ -14,7 +14,7 @@ import pytest
 from btfd.engine import Base, Graph, native
 from tests.feedback.drivers import EDITS, SERIES, SOURCES
 from tests.feedback.edits import Edit
-from tests.feedback.test_edits import encoded, said
+from tests.feedback.graphs import encoded, said
 from tests.kernel import headers
 from tests.kernel.tree import KernelTree
 

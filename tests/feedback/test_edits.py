@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from btfd.cli import changes
-from btfd.cli.output import Output
 from btfd.engine import Base, Graph, native
-from btfd.feedback import ranked
 from tests.feedback.edits import EDITS, Edit
-from tests.support.run import KBUILD_FEATURES
+from tests.feedback.graphs import encoded, said
 from tests.support.sample import SOURCES
 
 DRIVER = Path(__file__).with_name("driver.c")
@@ -27,21 +24,6 @@ def compiled(folder: Path, source: str) -> Path:
     (folder / "driver.c").write_text(source)
     subprocess.run([*COMPILE, "-c", "driver.c", "-o", "driver.ko"], cwd=folder, check=True)
     return folder / "driver.ko"
-
-
-def encoded(base: Base, module: Path) -> Graph:
-    features = KBUILD_FEATURES.split(",")
-    made = native().encode(
-        str(module),
-        base,
-        features,
-        lang_exclude=(),
-        threads=1,
-        full=False,
-        resolve=False,
-        earlier=None,
-    )
-    return (made.btf, base, None)
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +42,6 @@ def edited(one: Edit) -> str:
         assert text.count(old) >= 1, f"{one.name}: {old!r} is not in driver.c"
         text = text.replace(old, new, 1)
     return text
-
-
-def said(old: Graph, new: Graph) -> tuple[str, ...]:
-    out = Output()
-    return tuple(changes.line(change, out) for change in ranked(native().diff(old, new)))
 
 
 @pytest.mark.parametrize("one", EDITS, ids=lambda one: one.name)

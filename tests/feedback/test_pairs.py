@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from btfd.engine import Base, Graph, native
-from tests.feedback.test_edits import encoded
+from btfd.engine import Base, native
+from tests.feedback.graphs import encoded
 from tests.kernel import tree
 from tests.kernel.tree import KernelTree
-from tests.support.run import KBUILD_FEATURES, run
+from tests.support.run import run
 
 pytestmark = pytest.mark.kernel
 
@@ -41,22 +41,6 @@ class Pair:
     new: Path
     own: list[dict[str, Any]]
     all: list[dict[str, Any]]
-
-
-def alone(path: Path) -> Graph:
-    """All types of a module, those of vmlinux too, from its DWARF."""
-    features = KBUILD_FEATURES.split(",")
-    made = native().encode(
-        str(path),
-        None,
-        features,
-        lang_exclude=(),
-        threads=1,
-        full=False,
-        resolve=False,
-        earlier=None,
-    )
-    return (made.btf, None, None)
 
 
 def resized(changes: list[dict[str, Any]]) -> Sizes:
@@ -92,7 +76,8 @@ def choose(old: KernelTree, new: KernelTree) -> Iterator[Pair]:
         if not resized([one for one in own if one["layer"] == "module"]) or changed in seen:
             continue
         seen.add(changed)
-        yield Pair(name, paths[0], paths[1], own, core.diff(alone(paths[0]), alone(paths[1])))
+        alone = [encoded(None, path) for path in paths]
+        yield Pair(name, paths[0], paths[1], own, core.diff(*alone))
 
 
 @pytest.fixture(scope="module")

@@ -274,14 +274,11 @@ def test_a_lone_edit_is_told_its_full_size(root: Path, monkeypatch: pytest.Monke
         return [e.fields["full_bytes"] for e in events if (e.kind, e.path) == ("encoded", module)]
 
     with running(root, core) as run:
-        assert run.daemon is not None
-        scheduler = run.daemon.work.scheduler
-        # Until the echoes of our own writes are gone, no edit is alone.
-        run.wait(lambda: all_current(run) and scheduler.idle)
+        # The echoes of our own installs are still to come.
+        run.wait(lambda: run.kinds().count("encoded") == 3)
         link(root, M1, "edited")
         run.wait(lambda: len(sizes(M1)) == 2)
         assert sizes(M1)[1] == 100
-        run.wait(lambda: scheduler.idle)
         monkeypatch.setattr("btfd.encode.FULL_UP_TO", 5)
         link(root, M1, "edited and large")
         run.wait(lambda: len(sizes(M1)) == 3)
@@ -289,6 +286,19 @@ def test_a_lone_edit_is_told_its_full_size(root: Path, monkeypatch: pytest.Monke
         link_base(root, "two")
         run.wait(lambda: len(sizes(M1)) == 4)
         assert sizes(M1)[3] is None
+
+
+def test_a_module_in_trouble_leaves_an_edit_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "FAILED_FIRST", 300.0)
+    core = FakeCore(denied={"m0.ko"})
+    with running(root, core) as run:
+        run.wait(lambda: run.kinds(M0) == ["failed"] and run.kinds().count("encoded") == 2)
+        link(root, M1, "edited")
+        run.wait(lambda: run.kinds(M1).count("encoded") == 2)
+        told = [e.fields["full_bytes"] for e in run.journal.since(None).events if e.path == M1]
+        assert told[1] == 100
 
 
 def test_after_a_burst_memory_is_given_back(

@@ -43,6 +43,9 @@ def test_it_stands_while_file_and_request_are_the_same(path: str) -> None:
         replace(OVER_ONE, options=EncoderOptions(("float",), (), "a test")), stamp
     )
     assert not found.still(replace(OVER_ONE, resolver=Resolver("/bin/other")), stamp)
+    assert not found.still(replace(OVER_ONE, full=True), stamp), "it does not know its full size"
+    knows = replace(found, request=replace(OVER_ONE, full=True))
+    assert knows.still(OVER_ONE, stamp)
     assert not found.still(OVER_ONE, None)
     for n in range(5):
         changed: Stamp = tuple(v + (i == n) for i, v in enumerate(stamp))  # type: ignore[assignment]

@@ -13,9 +13,9 @@ from tests.support.run import run
 #: Eight threads that allocate at the same time, and how many arenas that took.
 ARENAS = """
 import ctypes, sys, threading
-from btfd.memory import few_arenas
+from btfd.memory import bound_arenas
 if sys.argv[2] != "0":
-    few_arenas(int(sys.argv[2]))
+    bound_arenas(int(sys.argv[2]))
 meet = threading.Barrier(8)
 def allocate():
     block = [bytes(1000 + n) for n in range(100)]
@@ -29,6 +29,28 @@ told = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
 libc.malloc_info(0, told)
 libc.fclose(told)
 print(open(sys.argv[1]).read().count("<heap nr="))
+"""
+
+#: Bytes that stay resident when a thread has freed all that it had, after a trim.
+ENDS = """
+import sys, threading
+from btfd import memory
+if sys.argv[1] != "0":
+    memory.bound_arenas(int(sys.argv[1]))
+bytes(30 << 20)  # unmapped again, it raises the limits of the C library
+freed, over = threading.Event(), threading.Event()
+def allocate():
+    blocks = [bytes(16 << 10) for _ in range(2000)]
+    blocks.clear()
+    freed.set()
+    over.wait()
+before = memory.resident()
+thread = threading.Thread(target=allocate)
+thread.start()
+freed.wait()
+memory.trim()
+print(memory.resident() - before)
+over.set()
 """
 
 
@@ -98,17 +120,27 @@ def test_trim_gives_back_what_was_freed() -> None:
     assert len(kept) == 100
 
 
-def arenas(tmp_path: Path, threads: int, **environment: str) -> int:
-    done = run(
-        sys.executable, "-c", ARENAS, tmp_path / "told", str(threads),
-        env=environment,
-    )  # fmt: skip
+def told(program: str, *arguments: str | Path, **environment: str) -> int:
+    done = run(sys.executable, "-c", program, *arguments, env=environment)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 
-@pytest.mark.skipif(os.confstr("CS_GNU_LIBC_VERSION") is None, reason="not the GNU C library")
+glibc = pytest.mark.skipif(
+    os.confstr("CS_GNU_LIBC_VERSION") is None, reason="not the GNU C library"
+)
+
+
+@glibc
 def test_threads_that_come_and_go_share_few_arenas(tmp_path: Path) -> None:
-    assert arenas(tmp_path, 0) > 3
-    assert arenas(tmp_path, 2) <= 3
-    assert arenas(tmp_path, 1, MALLOC_ARENA_MAX="6") > 2, "the user has said how many"
+    at = tmp_path / "told"
+    assert told(ARENAS, at, "0") > 3
+    assert told(ARENAS, at, "2") <= 3
+    assert told(ARENAS, at, "1", MALLOC_ARENA_MAX="6") > 2, "the user has said how many"
+    assert told(ARENAS, at, "1", GLIBC_TUNABLES="glibc.malloc.arena_max=6") > 2
+
+
+@glibc
+def test_the_free_end_of_an_arena_goes_back() -> None:
+    assert told(ENDS, "0") > 4 * memory.FREE, "what it is there for"
+    assert told(ENDS, "2") < 2 * memory.FREE

@@ -44,6 +44,20 @@ def test_what_failed_before_stands_in_nobodys_way() -> None:
     assert drain(s, 100) == ["new.ko", "good.ko", "bad.ko"]
 
 
+def test_others_are_those_that_wait_for_their_turn() -> None:
+    s = Scheduler()
+    s.find("failing.ko", "stale")
+    job = s.take(0.0)
+    assert job is not None
+    s.retry(job, 0.0, failing=True)
+    s.touch("a.ko", "linked", 0.0)
+    edited = s.ahead(1.0)
+    assert edited is not None
+    assert list(s.others(edited)) == []
+    s.find("b.ko", "stale")
+    assert list(s.others(edited)) == ["b.ko"]
+
+
 def test_one_at_a_time_and_again_afterwards() -> None:
     s = Scheduler()
     s.find("a.ko", "new link")

@@ -8,13 +8,9 @@
 
 use super::annotations::GNU_ANNOTATION;
 use super::bytes::Cursor;
-use super::quick::{CODES, Quick};
-use foldhash::fast::FixedState;
+use super::quick::Quick;
 use gimli::constants as dw;
 use gimli::{DwAt, DwForm, DwTag, Format};
-use hashbrown::HashMap;
-use std::ops::Range;
-use std::sync::Arc;
 
 /// The attributes that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,7 +281,7 @@ impl What {
 }
 
 /// How DIEs of one abbreviation are read.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Plan {
     pub tag: DwTag,
     pub what: What,
@@ -295,28 +291,92 @@ pub(super) struct Plan {
     /// Bytes behind the code, where the forms alone tell; then all spots are known as well.
     pub size: Option<u32>,
     pub spots: Spots,
-    steps: Range<usize>,
+    /// How it is read where it is short.
+    pub quick: Option<Quick>,
+    pub steps: Box<[Step]>,
     /// The same attributes, all to be passed over.
-    skips: Range<usize>,
+    pub skips: Box<[Step]>,
+    /// Where its references lead.
+    pub refers: Refers,
 }
 
-/// The abbreviations of one unit.
-#[derive(Debug)]
-pub(super) struct Table {
-    /// By code, which compilers count from 1.
-    plans: Vec<Option<Plan>>,
-    /// Those with codes far above their number.
-    far: HashMap<u64, Plan, FixedState>,
-    steps: Vec<Step>,
-    skips: Vec<Step>,
-    /// Those that are read quickly, by code.
-    pub quicks: Box<[Quick; CODES]>,
-    /// Some abbreviation refers to DIEs of other units.
-    pub refers_across: bool,
-    /// Some abbreviation refers to a type by signature.
-    pub refers_by_signature: bool,
-    /// Some abbreviation refers to a supplementary file.
-    pub refers_outside: bool,
+/// Where references lead besides to DIEs of the unit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Refers {
+    /// To DIEs of other units.
+    pub across: bool,
+    /// To a type by its signature.
+    pub by_signature: bool,
+    /// To a supplementary file.
+    pub outside: bool,
+}
+
+impl Refers {
+    fn note(&mut self, form: DwForm) {
+        match form {
+            dw::DW_FORM_ref_addr => self.across = true,
+            dw::DW_FORM_ref_sig8 => self.by_signature = true,
+            dw::DW_FORM_ref_sup4
+            | dw::DW_FORM_ref_sup8
+            | dw::DW_FORM_strp_sup
+            | dw::DW_FORM_GNU_ref_alt
+            | dw::DW_FORM_GNU_strp_alt => self.outside = true,
+            _ => {}
+        }
+    }
+
+    /// Adds where others lead.
+    pub fn add(&mut self, other: Refers) {
+        self.across |= other.across;
+        self.by_signature |= other.by_signature;
+        self.outside |= other.outside;
+    }
+}
+
+/// An attribute as an abbreviation declares it: name, form, and the value where it stands there.
+type Declared = (DwAt, DwForm, i64);
+
+/// The next attribute of an abbreviation; `None` behind the last one.
+#[inline]
+pub(super) fn attribute(cursor: &mut Cursor<'_>) -> gimli::Result<Option<Declared>> {
+    let name = DwAt(cursor.uleb()? as u16);
+    let form = DwForm(cursor.uleb()? as u16);
+    if name.0 == 0 && form.0 == 0 {
+        return Ok(None);
+    }
+    let implicit = if form == dw::DW_FORM_implicit_const { cursor.sleb()? } else { 0 };
+    Ok(Some((name, form, implicit)))
+}
+
+impl Plan {
+    /// Compiles what follows the code of an abbreviation: tag, children and attributes.
+    pub fn compile(mut cursor: Cursor<'_>, sizes: Sizes) -> gimli::Result<Plan> {
+        let tag = DwTag(cursor.uleb()? as u16);
+        let has_children = cursor.u8()? != 0;
+        let (mut steps, mut skips) = (Vec::new(), Vec::new());
+        let (mut may_declare, mut refers) = (false, Refers::default());
+        let (mut spots, mut len) = (Spots::default(), Some(0u32));
+        while let Some((name, form, implicit)) = attribute(&mut cursor)? {
+            refers.note(form);
+            let field = Field::of(name);
+            may_declare |= field == Field::Declaration;
+            let (size, way) = (sizes.of(form), Way::of(form));
+            let skip = Step { field: Field::Skip, way, form, size, implicit };
+            push(&mut skips, skip);
+            let field = if matters(tag, field) { field } else { Field::Skip };
+            let step = Step { field, ..skip };
+            if let Some(at) = len {
+                spots.note(&step, at as usize);
+            }
+            len = len.zip(size).and_then(|(len, size)| len.checked_add(size));
+            push(&mut steps, step);
+        }
+        let what = What::of(tag);
+        let quick = if has_children { None } else { Quick::of(what, len, &spots) };
+        let (steps, skips) = (steps.into(), skips.into());
+        let size = len;
+        Ok(Plan { tag, what, has_children, may_declare, size, spots, quick, steps, skips, refers })
+    }
 }
 
 /// What the sizes of forms depend on.
@@ -327,153 +387,11 @@ pub(super) struct Sizes {
     pub address: u8,
 }
 
-/// The tables of a file, each compiled once.
-///
-/// Units of hostile files can name a place each in one long table, which would be compiled from
-/// every one of them.
-#[derive(Debug)]
-pub(super) struct Tables<'d> {
-    section: &'d [u8],
-    known: HashMap<(usize, Sizes), Arc<Table>, FixedState>,
-    /// How many more bytes are read.
-    left: usize,
-}
-
-impl<'d> Tables<'d> {
-    pub fn new(section: &'d [u8]) -> Tables<'d> {
-        // Once is what compilers need; once for each size of an address and offset is fair.
-        Tables { section, known: HashMap::default(), left: section.len().saturating_mul(4) }
-    }
-
-    /// The table at an offset of `.debug_abbrev`.
-    pub fn get(&mut self, offset: usize, sizes: Sizes) -> gimli::Result<Arc<Table>> {
-        if let Some(table) = self.known.get(&(offset, sizes)) {
-            return Ok(Arc::clone(table));
-        }
-        let bad = || gimli::Error::OffsetOutOfBounds(offset as u64);
-        let rest = self.section.get(offset..).ok_or_else(bad)?;
-        let (table, len) = Table::parse(&rest[..rest.len().min(self.left)], sizes)?;
-        self.left -= len;
-        let table = Arc::new(table);
-        self.known.insert((offset, sizes), Arc::clone(&table));
-        Ok(table)
-    }
-}
-
-/// Codes are taken to be dense while no more than these are left out, and one for each that is there.
-const GAP: u64 = 16;
-
-impl Table {
-    fn new() -> Table {
-        Table {
-            plans: Vec::new(),
-            far: HashMap::default(),
-            steps: Vec::new(),
-            skips: Vec::new(),
-            quicks: Box::new([Quick::NOT; CODES]),
-            refers_across: false,
-            refers_by_signature: false,
-            refers_outside: false,
-        }
-    }
-
-    /// Compiles the table that `section` begins with, and tells its length.
-    fn parse(section: &[u8], sizes: Sizes) -> gimli::Result<(Table, usize)> {
-        let mut table = Table::new();
-        let mut cursor = Cursor::new(section);
-        let mut count = 0;
-        loop {
-            let code = cursor.uleb()?;
-            if code == 0 {
-                return Ok((table, cursor.position()));
-            }
-            count += 1;
-            let tag = DwTag(cursor.uleb()? as u16);
-            let has_children = cursor.u8()? != 0;
-            let (first, first_skip) = (table.steps.len(), table.skips.len());
-            let mut may_declare = false;
-            let (mut spots, mut len) = (Spots::default(), Some(0u32));
-            loop {
-                let name = DwAt(cursor.uleb()? as u16);
-                let form = DwForm(cursor.uleb()? as u16);
-                if name.0 == 0 && form.0 == 0 {
-                    break;
-                }
-                let implicit = if form == dw::DW_FORM_implicit_const { cursor.sleb()? } else { 0 };
-                match form {
-                    dw::DW_FORM_ref_addr => table.refers_across = true,
-                    dw::DW_FORM_ref_sig8 => table.refers_by_signature = true,
-                    dw::DW_FORM_ref_sup4
-                    | dw::DW_FORM_ref_sup8
-                    | dw::DW_FORM_strp_sup
-                    | dw::DW_FORM_GNU_ref_alt
-                    | dw::DW_FORM_GNU_strp_alt => table.refers_outside = true,
-                    _ => {}
-                }
-                let field = Field::of(name);
-                may_declare |= field == Field::Declaration;
-                let (size, way) = (sizes.of(form), Way::of(form));
-                let skip = Step { field: Field::Skip, way, form, size, implicit };
-                push(&mut table.skips, first_skip, skip);
-                let field = if matters(tag, field) { field } else { Field::Skip };
-                let step = Step { field, ..skip };
-                if let Some(at) = len {
-                    spots.note(&step, at as usize);
-                }
-                len = len.zip(size).and_then(|(len, size)| len.checked_add(size));
-                push(&mut table.steps, first, step);
-            }
-            // The first definition of a code counts, as in gimli and libdw.
-            let (steps, skips) = (first..table.steps.len(), first_skip..table.skips.len());
-            let what = What::of(tag);
-            let quick = if has_children { None } else { Quick::of(what, len, &spots) };
-            let size = len;
-            let plan = Plan { tag, what, has_children, may_declare, size, spots, steps, skips };
-            if code > 2 * count + GAP || table.far.contains_key(&code) {
-                table.far.entry(code).or_insert(plan);
-                continue;
-            }
-            let code = code as usize;
-            if table.plans.len() <= code {
-                table.plans.resize(code + 1, None);
-            }
-            if table.plans[code].is_some() {
-                continue;
-            }
-            table.plans[code] = Some(plan);
-            if let (Some(place), Some(quick)) = (table.quicks.get_mut(code), quick) {
-                *place = quick;
-            }
-        }
-    }
-
-    /// The plan of a code.
-    #[inline]
-    pub fn get(&self, code: u64) -> gimli::Result<&Plan> {
-        match self.plans.get(code as usize) {
-            Some(Some(plan)) => Ok(plan),
-            _ => self.far.get(&code).ok_or(gimli::Error::InvalidAbbreviationCode(code)),
-        }
-    }
-
-    /// The steps of a plan.
-    #[inline]
-    pub fn steps(&self, plan: &Plan) -> &[Step] {
-        &self.steps[plan.steps.clone()]
-    }
-
-    /// The steps that pass over all attributes.
-    #[inline]
-    pub fn skips(&self, plan: &Plan) -> &[Step] {
-        &self.skips[plan.skips.clone()]
-    }
-}
-
-/// Adds a step, joining bytes to pass over; those before `first` belong to others.
-fn push(steps: &mut Vec<Step>, first: usize, step: Step) {
+/// Adds a step, joining bytes to pass over.
+fn push(steps: &mut Vec<Step>, step: Step) {
     if step.field == Field::Skip
         && let Some(more) = step.size
-        && let [.., last] = &mut steps[first..]
+        && let [.., last] = &mut steps[..]
         && last.field == Field::Skip
         && let Some(size) = &mut last.size
     {

@@ -41,7 +41,7 @@ impl<'a, 'd> Attributes<'a, 'd> {
             }
             None => {
                 scratch.given = 0;
-                for step in unit.abbreviations.steps(plan) {
+                for step in plan.steps.iter() {
                     if step.field != Field::Skip {
                         scratch.note(step, cursor.position() - die.position());
                     }
@@ -59,7 +59,7 @@ impl<'a, 'd> Attributes<'a, 'd> {
         if let Some(size) = plan.size {
             return cursor.skip(size as usize);
         }
-        for step in unit.abbreviations.skips(plan) {
+        for step in plan.skips.iter() {
             unit.pass(step, cursor)?;
         }
         Ok(())
@@ -87,7 +87,7 @@ impl<'a, 'd> Attributes<'a, 'd> {
     fn by_form(&self, field: Field) -> Option<Raw<'d>> {
         let mut cursor = self.die;
         let mut found = None;
-        for step in self.unit.abbreviations.steps(self.plan) {
+        for step in self.plan.steps.iter() {
             if step.field == field {
                 found = Some(self.unit.read(step, &mut cursor).ok()?);
             } else {

@@ -23,6 +23,7 @@ mod offsets;
 mod quick;
 mod read;
 mod resolve;
+mod tables;
 mod unit;
 mod walk;
 

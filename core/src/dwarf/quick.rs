@@ -53,7 +53,7 @@ pub(super) const CODES: usize = 128;
 
 impl Number {
     fn at(spot: Spot) -> Option<Number> {
-        let mask = u32::MAX.checked_shr(32 - 8 * u32::from(spot.size))?;
+        let mask = u32::MAX.checked_shr(u32::BITS.checked_sub(8 * u32::from(spot.size))?)?;
         // Behind the code.
         Some(Number { mask, at: spot.at as u8 + 1 })
     }

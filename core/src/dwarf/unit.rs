@@ -1,8 +1,9 @@
 //! The debug sections of a file and its units.
 
-use super::abbreviations::{Field, Sizes, Step, Table, Tables};
+use super::abbreviations::{Field, Refers, Sizes, Step};
 use super::bytes::Cursor;
 use super::cu::{Text, Texts};
+use super::tables::{Table, Tables};
 use super::{DwarfError, Result};
 use crate::btf::{Endian, strings};
 use crate::elf::{self, Image, Symbols};
@@ -189,10 +190,10 @@ impl Debug {
             let unit = Unit::new(&header, offset, sections, &mut tables)
                 .map_err(|source| DwarfError::Malformed { unit: offset, source })?;
             let Some(unit) = unit else { continue };
-            match *unit.abbreviations {
+            match unit.abbreviations.refers {
                 _ if unit.is_split => return Err(DwarfError::Split),
-                Table { refers_outside: true, .. } => return Err(DwarfError::Supplementary),
-                Table { refers_by_signature: true, .. } => return Err(DwarfError::TypeUnits),
+                Refers { outside: true, .. } => return Err(DwarfError::Supplementary),
+                Refers { by_signature: true, .. } => return Err(DwarfError::TypeUnits),
                 _ => {}
             }
             if !unit.language.is_some_and(|l| excluded.contains(&l)) {
@@ -203,7 +204,7 @@ impl Debug {
             return Ok(Vec::new());
         }
         // A note may deny what the units do: rustc's refer to each other in any kernel.
-        let refer = units.iter().any(|u: &Unit| u.abbreviations.refers_across);
+        let refer = units.iter().any(|u: &Unit| u.abbreviations.refers.across);
         let together = units.len() > 1 && (refer || self.lto_note);
         Ok(if together {
             vec![Group::new(units)]
@@ -318,7 +319,7 @@ impl<'d> Unit<'d> {
             return Ok(None);
         }
         let mut values = Vec::new();
-        for step in unit.abbreviations.steps(root) {
+        for step in root.steps.iter() {
             match step.field {
                 Field::Skip => unit.pass(step, &mut cursor)?,
                 field => values.push((field, unit.read(step, &mut cursor)?)),

@@ -35,7 +35,7 @@ use thiserror::Error;
 
 /// Bytes of DWARF, for each thread, that are turned into types before they are appended. What they
 /// become takes several times as much until then.
-const BATCH: usize = 4 << 20;
+const BATCH: usize = 2 << 20;
 
 /// Why a file cannot be encoded.
 #[derive(Debug, Error)]
@@ -213,34 +213,44 @@ fn run(
         n => Some(rayon::ThreadPoolBuilder::new().num_threads(n).build()?),
     };
     let vars = variables::Rules::new(image, &symbols, features);
+    let find = |name: &[u8]| known.find(name);
+    let read = |group| -> Result<_, DwarfError> {
+        let Some(key) = key else {
+            let cu = dwarf::read(group, &find, target, features)?;
+            return Ok(Read { cu, identified: None });
+        };
+        let (cu, sketch) = dwarf::sketch(group, &find, target, features, key)?;
+        let identities = Identities::of(&sketch, key);
+        Ok(Read { cu, identified: Some((sketch, identities)) })
+    };
     let mut rest = &groups[..];
-    while !rest.is_empty() {
+    let mut done: Vec<Read<'_>> = Vec::new();
+    while !(rest.is_empty() && done.is_empty()) {
         let mut bytes = 0;
         let full = rest.iter().position(|group| {
             bytes += group.size();
             bytes > BATCH * threads.max(1)
         });
-        let (batch, after) = rest.split_at(full.unwrap_or(rest.len()).max(1));
+        let (batch, after) = rest.split_at(full.map_or(rest.len(), |full| full.max(1)));
         rest = after;
-        let find = |name: &[u8]| known.find(name);
-        let read = |group| -> Result<_, DwarfError> {
-            let Some(key) = key else {
-                let cu = dwarf::read(group, &find, target, features)?;
-                return Ok(Read { cu, identified: None });
-            };
-            let (cu, sketch) = dwarf::sketch(group, &find, target, features, key)?;
-            let identities = Identities::of(&sketch, key);
-            Ok(Read { cu, identified: Some((sketch, identities)) })
+        let mut before = std::mem::take(&mut done).into_iter();
+        let mut add = || before.try_for_each(|read| file.add(read, &vars));
+        // While one thread appends, the others read on.
+        let (added, read) = match &pool {
+            None => {
+                let added = add();
+                lap(&mut stages.append);
+                (added, batch.iter().map(read).collect())
+            }
+            Some(pool) => {
+                let read = || batch.par_iter().map(read).collect();
+                pool.install(|| rayon::join(add, read))
+            }
         };
-        let cus = match &pool {
-            None => batch.iter().map(read).collect::<Result<Vec<_>, _>>()?,
-            Some(pool) => pool.install(|| batch.par_iter().map(read).collect::<Result<_, _>>())?,
-        };
+        added?;
+        let read: Result<Vec<_>, DwarfError> = read;
+        done = read?;
         lap(&mut stages.dwarf);
-        for cu in cus {
-            file.add(cu, &vars)?;
-        }
-        lap(&mut stages.append);
     }
     file.append_all(&vars)?;
     let Finished { mut btf, mut warnings, skipped, given } =

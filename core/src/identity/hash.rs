@@ -25,7 +25,7 @@ const P: u64 = (1 << 61) - 1;
 /// than 2^128.
 const HASHES: usize = 30;
 
-/// How many words and letters one sum takes, which are smaller than 2^58.
+/// How many words and letters one sum takes, which are 2^58 at most.
 const WORDS: usize = 120;
 
 /// How deep references may go.

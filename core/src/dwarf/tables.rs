@@ -1,0 +1,133 @@
+//! The tables of abbreviations of a file.
+//!
+//! Each table is read once, and each abbreviation compiled once: a compiler writes a table for every
+//! unit, out of the same few hundred abbreviations in another order, and a vmlinux has two thousand
+//! of them. Cost: for an abbreviation that is known, its bytes and a look at a table.
+
+use super::abbreviations::{Plan, Refers, Sizes, attribute};
+use super::bytes::Cursor;
+use super::quick::{CODES, Quick};
+use foldhash::fast::{FixedState, RandomState};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// The abbreviations of one unit.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// By code, which compilers count from 1.
+    plans: Vec<Option<Arc<Plan>>>,
+    /// Those with codes far above their number.
+    far: HashMap<u64, Arc<Plan>, FixedState>,
+    /// Those that are read quickly, by code.
+    pub quicks: Box<[Quick; CODES]>,
+    /// Where references of any lead.
+    pub refers: Refers,
+}
+
+/// The tables of a file.
+///
+/// Units of hostile files can name a place each in one long table, which would be read from every
+/// one of them.
+#[derive(Debug)]
+pub(super) struct Tables<'d> {
+    section: &'d [u8],
+    known: HashMap<(usize, Sizes), Arc<Table>, FixedState>,
+    /// By all of their bytes but the code.
+    plans: HashMap<(&'d [u8], Sizes), Arc<Plan>, RandomState>,
+    /// How many more bytes are read.
+    left: usize,
+}
+
+/// Codes are taken to be dense while no more than these are left out, and one for each that is there.
+const GAP: u64 = 16;
+
+impl<'d> Tables<'d> {
+    pub fn new(section: &'d [u8]) -> Tables<'d> {
+        // Once is what compilers need; once for each size of an address and offset is fair.
+        let left = section.len().saturating_mul(4);
+        Tables { section, known: HashMap::default(), plans: HashMap::default(), left }
+    }
+
+    /// The table at an offset of `.debug_abbrev`.
+    pub fn get(&mut self, offset: usize, sizes: Sizes) -> gimli::Result<Arc<Table>> {
+        if let Some(table) = self.known.get(&(offset, sizes)) {
+            return Ok(Arc::clone(table));
+        }
+        let bad = || gimli::Error::OffsetOutOfBounds(offset as u64);
+        let rest = self.section.get(offset..).ok_or_else(bad)?;
+        let (table, len) = self.read(&rest[..rest.len().min(self.left)], sizes)?;
+        self.left -= len;
+        let table = Arc::new(table);
+        self.known.insert((offset, sizes), Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// Reads the table that `section` begins with, and tells its length.
+    fn read(&mut self, section: &'d [u8], sizes: Sizes) -> gimli::Result<(Table, usize)> {
+        let mut table = Table {
+            plans: Vec::new(),
+            far: HashMap::default(),
+            quicks: Box::new([Quick::NOT; CODES]),
+            refers: Refers::default(),
+        };
+        let mut cursor = Cursor::new(section);
+        for count in 1.. {
+            let code = cursor.uleb()?;
+            if code == 0 {
+                break;
+            }
+            let start = cursor;
+            cursor.uleb()?;
+            cursor.skip(1)?;
+            while attribute(&mut cursor)?.is_some() {}
+            let bytes = &section[start.position()..cursor.position()];
+            let plan = match self.plans.get(&(bytes, sizes)) {
+                Some(plan) => Arc::clone(plan),
+                None => {
+                    let plan = Arc::new(Plan::compile(start, sizes)?);
+                    self.plans.insert((bytes, sizes), Arc::clone(&plan));
+                    plan
+                }
+            };
+            table.add(code, count, plan);
+        }
+        Ok((table, cursor.position()))
+    }
+}
+
+impl Table {
+    /// Adds the abbreviation number `count`; the first one of a code counts, as in gimli and libdw.
+    fn add(&mut self, code: u64, count: u64, plan: Arc<Plan>) {
+        self.refers.add(plan.refers);
+        if code > 2 * count + GAP || self.far.contains_key(&code) {
+            self.far.entry(code).or_insert(plan);
+            return;
+        }
+        let code = code as usize;
+        if self.plans.len() <= code {
+            self.plans.resize(code + 1, None);
+        }
+        if self.plans[code].is_some() {
+            return;
+        }
+        if let (Some(place), Some(quick)) = (self.quicks.get_mut(code), plan.quick) {
+            *place = quick;
+        }
+        self.plans[code] = Some(plan);
+    }
+
+    /// The plan of a code.
+    #[inline]
+    pub fn get(&self, code: u64) -> gimli::Result<&Plan> {
+        match self.plans.get(code as usize) {
+            Some(Some(plan)) => Ok(plan),
+            _ => self.far(code),
+        }
+    }
+
+    #[cold]
+    fn far(&self, code: u64) -> gimli::Result<&Plan> {
+        let plan = self.far.get(&code).map(Arc::as_ref);
+        plan.ok_or(gimli::Error::InvalidAbbreviationCode(code))
+    }
+}
