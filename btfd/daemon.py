@@ -197,6 +197,7 @@ class Daemon:
                 self.watcher.stop()
             if own is not None:
                 own.shutdown()
+            self.tree.save()
             self._ended = True
             self._abandon()
 
@@ -306,7 +307,7 @@ class Daemon:
         if self._base_ready and self.blocked is None:
             return self.work.bad(modules)
         known = self.tree.modules() if modules is None else modules
-        return [m for m in known if self.tree.why(m) is not None]
+        return [m for m in known if self.tree.is_stale(m)]
 
     def _judge_gates(self) -> bool:
         """Says what of the configuration is in the way; whether it can be done at all."""

@@ -105,6 +105,9 @@ class BuildTree:
         self._store = store
         self._records = store.modules(self.root)
         self._links = store.links(self.root)
+        self._unsaved: dict[str, Record] = {}
+        self._unknown: dict[str, tuple[Stamp, str]] = {}
+        """Why modules without a record are stale, in this state of their files."""
         self._base: BaseInfo | None = None
         self._replaced: BaseInfo | None = None
         self._base_stamp: Stamp | None = None
@@ -230,9 +233,9 @@ class BuildTree:
 
     def _why(self, module: str, stamp: Stamp) -> str | None:
         record = self._records.get(module)
-        if record is None or record.stamp != stamp:
-            return self._why_new(os.path.join(self.root, module), record)
-        return self._why_old(record)
+        if record is None:
+            return self._why_unknown(module, stamp)
+        return NEW_LINK if record.stamp != stamp else self._why_old(record)
 
     def is_known(self, module: str) -> bool:
         """Whether a module's file is as we left it. One stat."""
@@ -242,6 +245,14 @@ class BuildTree:
     def is_right(self, module: str) -> bool:
         """Whether a module's file is as we left it, and not stale."""
         return self.is_known(module) and self._why_old(self._records[module]) is None
+
+    def is_stale(self, module: str) -> bool:
+        """Whether a module is there and stale, for whatever reason. One stat."""
+        stamp = stamp_of(os.path.join(self.root, module))
+        if stamp is None:
+            return False
+        record = self._records.get(module)
+        return record is None or record.stamp != stamp or self._why_old(record) is not None
 
     def _why_old(self, record: Record) -> str | None:
         if record.status == KEPT:
@@ -253,14 +264,17 @@ class BuildTree:
             return BASE_CHANGED
         return None
 
-    def _why_new(self, path: str, record: Record | None) -> str:
-        if record is not None:
-            return NEW_LINK
+    def _why_unknown(self, module: str, stamp: Stamp) -> str:
+        looked = self._unknown.get(module)
+        if looked is not None and looked[0] == stamp:
+            return looked[1]
+        reason = NEVER
         try:
-            self._core.read_btf(path)
+            self._core.read_btf(os.path.join(self.root, module))
         except Refused:
-            return NO_BTF
-        return NEVER
+            reason = NO_BTF
+        self._unknown[module] = (stamp, reason)
+        return reason
 
     def _key(self, status: str) -> str:
         return self._failure_key if status in ("failed", SKIPPED) else self._options_key
@@ -313,16 +327,18 @@ class BuildTree:
             return None  # which alone knows what goes into .BTF_ids
         return Movable(os.path.join(self.root, module), record.stamp, record.held, link)
 
-    def record(self, outcomes: Mapping[str, Outcome], digest: str) -> None:
-        """Remembers what came out, made against the base of this digest."""
-        records = {}
+    def record(self, outcomes: Mapping[str, Outcome], digest: str, *, save: bool = True) -> None:
+        """Remembers what came out, made against the base of this digest.
+
+        Without `save` the index is told later; until then a kill costs that work once more.
+        """
         for module, outcome in outcomes.items():
             keep = outcome.good or (outcome.status == "failed" and outcome.lasting)
             if not keep or outcome.stamp is None:
                 continue
             self._forget_types(module, outcome.held)
             status = SKIPPED if outcome.bare else outcome.status
-            records[module] = Record(
+            record = Record(
                 outcome.stamp,
                 digest,
                 self._key(status),
@@ -332,12 +348,24 @@ class BuildTree:
                 outcome.size,
                 outcome.held,
             )
+            self._records[module] = self._unsaved[module] = record
+            self._unknown.pop(module, None)
             if outcome.link is not None and outcome.link != self._links.get(module):
                 self._links[module] = outcome.link
                 self._store.remember_link(self.root, module, outcome.link)
-        if records:
-            self._records.update(records)
-            self._store.remember(self.root, records)
+        if save:
+            self.save()
+
+    @property
+    def unsaved(self) -> int:
+        """Modules of which the index has to be told yet."""
+        return len(self._unsaved)
+
+    def save(self) -> None:
+        """Tells the index what it does not know yet, in one transaction."""
+        unsaved, self._unsaved = self._unsaved, {}
+        if unsaved:
+            self._store.remember(self.root, unsaved)
 
     def _forget_types(self, module: str, held: Held | None) -> None:
         """Drops what was kept of a module's types, unless `held` has taken its place."""

@@ -178,7 +178,7 @@ class Work:
             if job is None:
                 return True
             try:
-                request = None if self._tree.why(job.path) is None else self._tree.request()
+                request = self._tree.request() if self._tree.is_stale(job.path) else None
             except Problem:
                 self.scheduler.prepared(job, None)
                 return False
@@ -204,7 +204,7 @@ class Work:
         """Whether nothing else is to be encoded now. Echoes of our own installs are not."""
         if self.scheduler.occupied > 1:
             return False
-        return all(self._tree.why(other) is None for other in self.scheduler.others(job))
+        return not any(self._tree.is_stale(other) for other in self.scheduler.others(job))
 
     def remember(self) -> None:
         """Takes note of the BTF that is in modules now, so that their next one can be compared."""
@@ -247,15 +247,18 @@ class Work:
             try:
                 done = self._done.get_nowait()
             except queue.Empty:
-                return
+                break
             match done:
                 case _Ready(job, prepared):
                     self.scheduler.prepared(job, prepared)
                 case _Done(job, outcome, digest):
-                    self._tree.record({job.path: outcome}, digest)
+                    self._tree.record({job.path: outcome}, digest, save=False)
                     self._finish(job, outcome, now)
                 case _Crowd():
                     self._finish_crowd(done, now)
+        # A transaction costs as much as a small module does; of many in a row one will do.
+        if self._tree.unsaved >= CROWD or not self.scheduler.occupied:
+            self._tree.save()
 
     def forget(self, module: str) -> None:
         """A module is gone, or right: nothing of its past matters."""
@@ -273,7 +276,7 @@ class Work:
         tree = self._tree
         known = tree.modules() if modules is None else modules
         if self._breaker.open:  # what has not been tried would fail as well
-            return [m for m in known if m in self.failed or tree.why(m) is not None]
+            return [m for m in known if m in self.failed or tree.is_stale(m)]
         return [m for m in known if m in self.failed or tree.failure(m) is not None]
 
     def _hold(self, job: Job, now: float) -> float | None:
@@ -385,7 +388,8 @@ class Work:
         self._crowds -= 1
         self._crowded -= len(done.jobs)
         pairs = list(zip(done.jobs, done.outcomes, strict=True))
-        self._tree.record({job.path: o for job, o in pairs if o is not None}, done.digest)
+        made = {job.path: o for job, o in pairs if o is not None}
+        self._tree.record(made, done.digest, save=False)
         for job, outcome in pairs:
             if outcome is None:
                 self.scheduler.alone(job)
