@@ -57,6 +57,47 @@ def test_a_second_run_knows_without_loading_the_base(root: Path, index: str) -> 
     assert core.bases == loaded
 
 
+def test_what_is_saved_later_is_known_here_at_once(root: Path, index: str) -> None:
+    core = FakeCore()
+    tree = BuildTree(str(root), core, Store(index))
+    tree.look_at_base()
+    assert tree.digest is not None
+    for item in tree.stale():
+        outcome = encode_file(core, os.path.join(tree.root, item.path), tree.request())
+        tree.record({item.path: outcome}, tree.digest, save=False)
+    assert reasons(tree) == {}
+    assert tree.unsaved == 3
+    assert Store(index).modules(tree.root) == {}
+    tree.save()
+    assert tree.unsaved == 0
+    assert Store(index).modules(tree.root).keys() == {M0, M1, M2}
+
+
+def test_why_nobody_knows_a_module_takes_one_look_a_link(
+    root: Path, index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = FakeCore()
+    tree = BuildTree(str(root), core, Store(index))
+    tree.look_at_base()
+    looks: list[str] = []
+    read = core.read_btf
+
+    def noted(path: str) -> bytes:
+        looks.append(tree.relative(path))
+        return read(path)
+
+    monkeypatch.setattr(core, "read_btf", noted)
+    for _ in range(2):
+        assert reasons(tree) == {M0: rooms.NO_BTF, M1: rooms.NO_BTF, M2: rooms.NO_BTF}
+        assert all(tree.is_stale(module) for module in (M0, M1, M2))
+    assert sorted(looks) == [M0, M1, M2]
+    link(root, M1, "struct other")
+    assert tree.why(M1) == rooms.NO_BTF
+    assert looks[3:] == [M1]
+    (root / M2).unlink()
+    assert not tree.is_stale(M2)
+
+
 def test_modules_with_btf_of_others_are_not_trusted(root: Path, index: str) -> None:
     core = FakeCore()
     encode_all(BuildTree(str(root), core, Store(None)), core)
