@@ -1,10 +1,10 @@
 //! Keyed hashes that tell contents apart.
 //!
-//! A content is a row of numbers. Its hash is the sum of these, each times
-//! the secret factor of its place, modulo the prime 2^61 - 1; twice, with independent secrets. Two contents
-//! of n numbers agree with a probability of at most ((n / 30 + 2) / 2^61)^2 over the choice of the
-//! secrets (30 or more: a row that is longer than there are factors goes on as a polynomial of such
-//! sums); who writes the contents does not know them, so he cannot do better than that.
+//! A content is a row of numbers. Its hash is the sum of these, each times the secret factor of its
+//! place, modulo the prime 2^61 - 1; twice, with independent secrets. Two contents of n numbers agree
+//! with a probability of at most ((n / 30 + 2) / 2^61)^2 over the choice of the secrets (30 or more: a
+//! row that is longer than there are factors goes on as a polynomial of such sums); who writes the
+//! contents does not know them, so he cannot do better than that.
 //!
 //! This holds while the numbers do not depend on the secrets. Hashes of parts are numbers of the
 //! whole, so each level of nesting has secrets of its own: names, tags, what types say of themselves,
