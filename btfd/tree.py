@@ -243,16 +243,17 @@ class BuildTree:
         return record is not None and record.stamp == stamp_of(os.path.join(self.root, module))
 
     def is_right(self, module: str) -> bool:
-        """Whether a module's file is as we left it, and not stale."""
-        return self.is_known(module) and self._why_old(self._records[module]) is None
+        """Whether a module's file is as we left it, and not stale. One stat."""
+        return self._is_right(module, stamp_of(os.path.join(self.root, module)))
 
     def is_stale(self, module: str) -> bool:
         """Whether a module is there and stale, for whatever reason. One stat."""
         stamp = stamp_of(os.path.join(self.root, module))
-        if stamp is None:
-            return False
+        return stamp is not None and not self._is_right(module, stamp)
+
+    def _is_right(self, module: str, stamp: Stamp | None) -> bool:
         record = self._records.get(module)
-        return record is None or record.stamp != stamp or self._why_old(record) is not None
+        return record is not None and record.stamp == stamp and self._why_old(record) is None
 
     def _why_old(self, record: Record) -> str | None:
         if record.status == KEPT:

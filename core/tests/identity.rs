@@ -35,7 +35,17 @@ fn split(top: &Btf, ends: &[usize]) -> Vec<Types> {
         .collect()
 }
 
-fn fast(base: Option<&Base>, top: &Btf, ends: &[usize]) -> Option<Folded> {
+/// What is left of units, before the exact engine.
+struct Left {
+    btf: Btf,
+    /// Of each type, whether it was doubtful.
+    doubtful: Vec<bool>,
+    /// Which types of the base stand for the rest, where nothing was doubtful.
+    used: Option<Vec<u32>>,
+    gave_up: bool,
+}
+
+fn left(base: Option<&Base>, top: &Btf, ends: &[usize]) -> Left {
     let key = Key::of_process();
     let lower = base.map(Base::btf);
     let name = |offset: u32| Name::Text(top.string(lower, offset));
@@ -47,18 +57,26 @@ fn fast(base: Option<&Base>, top: &Btf, ends: &[usize]) -> Option<Folded> {
     };
     let classes: Vec<Vec<u32>> = units.iter().map(take_in).collect();
     merge.settle();
-    let mut out = Btf { types: Types::new(), ..top.clone() };
+    let mut btf = Btf { types: Types::new(), ..top.clone() };
+    let mut doubtful = Vec::new();
     for (number, unit) in units.iter().enumerate() {
         let Assigned { ids, kept } =
-            merge.assign(number as u32, unit.len(), &classes[number], out.next_id());
+            merge.assign(number as u32, unit.len(), &classes[number], btf.next_id());
         for index in kept {
-            let at = out.types.push(unit.get(index as usize).0);
-            map_ids(out.types.get_mut(at), |id| ids[id as usize]);
+            let at = btf.types.push(unit.get(index as usize).0);
+            map_ids(btf.types.get_mut(at), |id| ids[id as usize]);
+            let class = classes[number].get(index as usize).copied();
+            doubtful.push(class.is_some_and(|class| merge.is_doubtful(class)));
         }
     }
-    let spared = top.types.len() - out.types.len();
-    dedup(base, &mut out).ok()?;
-    Some(Folded { types: out.types, spared, gave_up: merge.gave_up() })
+    Left { btf, doubtful, used: merge.used(), gave_up: merge.gave_up() }
+}
+
+fn fast(base: Option<&Base>, top: &Btf, ends: &[usize]) -> Option<Folded> {
+    let Left { mut btf, gave_up, .. } = left(base, top, ends);
+    let spared = top.types.len() - btf.types.len();
+    dedup(base, &mut btf).ok()?;
+    Some(Folded { types: btf.types, spared, gave_up })
 }
 
 #[test]
@@ -87,35 +105,6 @@ fn the_answer_is_that_of_the_exact_engine() {
     // Wild input is mostly for the exact engine; enough has to be left.
     println!("{compared} compared, {spared} with types spared, {gave_up} given up");
     assert!(spared * 5 > compared, "{spared} of {compared} had anything to spare");
-}
-
-/// What is left of units over a base, before the exact engine, and which types of the base stand for
-/// the rest, where nothing was doubtful.
-fn left(base: &Base, top: &Btf, ends: &[usize]) -> (Btf, Vec<bool>, Option<Vec<u32>>) {
-    let key = Key::of_process();
-    let name = |offset: u32| Name::Text(top.string(Some(base.btf()), offset));
-    let units = split(top, ends);
-    let mut merge = Merge::new(Some(base.known()));
-    let take_in = |types: &Types| {
-        let sketch = Sketch::of(types, key, name);
-        merge.add(&sketch, &Identities::of(&sketch, key))
-    };
-    let classes: Vec<Vec<u32>> = units.iter().map(take_in).collect();
-    merge.settle();
-    let mut out = Btf { types: Types::new(), ..top.clone() };
-    let mut doubtful = Vec::new();
-    for (number, unit) in units.iter().enumerate() {
-        let next = out.next_id();
-        let Assigned { ids, kept } =
-            merge.assign(number as u32, unit.len(), &classes[number], next);
-        for index in kept {
-            let at = out.types.push(unit.get(index as usize).0);
-            map_ids(out.types.get_mut(at), |id| ids[id as usize]);
-            let class = classes[number].get(index as usize).copied();
-            doubtful.push(class.is_some_and(|class| merge.is_doubtful(class)));
-        }
-    }
-    (out, doubtful, merge.used())
 }
 
 /// `top` over another base with the same strings in front of its own.
@@ -187,7 +176,10 @@ fn what_was_left_over_one_base_is_left_over_another() {
         let old = Base::from_layers(layers[..layers.len() - 1].to_vec()).expect("known kinds");
         let mut top = top.clone();
         reintern(Some(&old), &mut top).expect("layers continue");
-        let (before, doubtful, Some(used)) = left(&old, &top, &ends) else { continue };
+        let Left { btf: before, doubtful, used: Some(used), .. } = left(Some(&old), &top, &ends)
+        else {
+            continue;
+        };
         if before.types.is_empty() {
             continue;
         }
@@ -197,7 +189,7 @@ fn what_was_left_over_one_base_is_left_over_another() {
         let rebase = Rebase::new(old.known(), new.known(), &ids);
         let id = |id: u32| rebase.id(id).unwrap_or(0);
         let of_units = onto(&new, old.btf(), &top, |_| 0);
-        let (after, ..) = left(&new, &of_units, &ends);
+        let Left { btf: after, .. } = left(Some(&new), &of_units, &ends);
         let fold = |mut btf: Btf| dedup(Some(&new), &mut btf).is_ok().then_some(btf.types);
 
         let moved = onto(&new, old.btf(), &before, id);

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,20 @@ def moved(run: Run) -> list[str]:
     events = run.journal.since(None).events
     changed = (e for e in events if e.fields.get("because") == "base changed")
     return [e.path for e in changed if e.kind == "encoded" and e.path is not None]
+
+
+@contextmanager
+def crowd_under_way(root: Path, tmp_path: Path) -> Iterator[tuple[FakeCore, Run, int]]:
+    """One thread that is held back at the first modules that another base has moved; `core.gate`
+    lets it go on. With them what was begun before: how much of `core.order`."""
+    core = FakeCore()
+    with running(root, core, jobs=1, types=tmp_path / "types") as run:
+        run.wait(lambda: at_rest(run))
+        core.gate.clear()
+        begun = len(core.order)
+        link_base(root, "two")
+        run.wait(lambda: len(core.order) > begun)
+        yield core, run, begun
 
 
 def test_all_are_moved_and_none_is_encoded_again(root: Path, tmp_path: Path) -> None:
@@ -74,13 +90,7 @@ def test_those_that_cannot_be_moved_are_encoded(root: Path, tmp_path: Path) -> N
 
 
 def test_an_edit_goes_before_the_rest_of_the_crowd(root: Path, tmp_path: Path) -> None:
-    core = FakeCore()
-    with running(root, core, jobs=1, types=tmp_path / "types") as run:
-        run.wait(lambda: at_rest(run))
-        core.gate.clear()
-        begun = len(core.order)
-        link_base(root, "two")
-        run.wait(lambda: len(core.order) > begun)
+    with crowd_under_way(root, tmp_path) as (core, run, begun):
         link(root, MODULES[9], "edited")
         time.sleep(0.3)
         core.gate.set()
@@ -89,13 +99,7 @@ def test_an_edit_goes_before_the_rest_of_the_crowd(root: Path, tmp_path: Path) -
 
 
 def test_a_newer_base_overtakes_a_crowd(root: Path, tmp_path: Path) -> None:
-    core = FakeCore()
-    with running(root, core, jobs=1, types=tmp_path / "types") as run:
-        run.wait(lambda: at_rest(run))
-        core.gate.clear()
-        begun = len(core.order)
-        link_base(root, "two")
-        run.wait(lambda: len(core.order) > begun)
+    with crowd_under_way(root, tmp_path) as (core, run, _):
         link_base(root, "three")
         run.wait(lambda: run.kinds().count("base-changed") == 2)
         core.gate.set()

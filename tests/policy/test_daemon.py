@@ -14,7 +14,6 @@ import pytest
 from btfd import daemon, schedule
 from btfd.bases import Bases
 from btfd.daemon import Daemon
-from btfd.engine import stamp_of
 from btfd.errors import Problem
 from btfd.journal import Journal
 from btfd.kept import Kept
@@ -133,20 +132,6 @@ def test_once_encodes_all_and_a_second_time_nothing(root: Path, tmp_path: Path) 
     assert once(root, core, index)[0] == 0
     assert sum(core.encoded.values()) == 3
     assert core.bases == bases
-
-
-def test_the_index_knows_what_is_done_when_nothing_is_under_way(root: Path, tmp_path: Path) -> None:
-    index = str(tmp_path / "index.sqlite")
-    with running(root, FakeCore(), index=index) as run:
-        run.wait(lambda: all_current(run))
-        link(root, M1, "struct edited")
-        run.wait(lambda: run.kinds(M1).count("encoded") == 2)
-
-        def told() -> bool:
-            record = Store(index).modules(str(root)).get(M1)
-            return record is not None and record.stamp == stamp_of(str(root / M1))
-
-        run.wait(told)
 
 
 def test_once_fails_when_a_module_fails_and_says_so_again(root: Path, tmp_path: Path) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from btfd.engine import stamp_of
 from btfd.journal import Journal
 from btfd.store import BaseRecord, Held, Record, Store, default_path
+from tests.policy.fake import FakeCore, link, make_tree
+from tests.policy.test_daemon import M1, all_current, running
 
 HELD = Held("base before", b"\0mark\xff")
 RECORD = Record((1, 2**63 + 5, 3, -4, 5), "base", "options", "encoded", None, 7, 8, HELD)
@@ -180,3 +183,17 @@ def test_what_is_recorded_while_somebody_asks_is_told_the_next_time() -> None:
     journal.record("e1")
     assert history.events == () and not history.fresh
     assert [e.kind for e in journal.since(history.generation).events] == ["e1"]
+
+
+def test_the_index_knows_what_is_done_when_nothing_is_under_way(tmp_path: Path) -> None:
+    root, index = make_tree(tmp_path / "tree"), str(tmp_path / "index.sqlite")
+    with running(root, FakeCore(), index=index) as run:
+        run.wait(lambda: all_current(run))
+        link(root, M1, "struct edited")
+        run.wait(lambda: run.kinds(M1).count("encoded") == 2)
+
+        def told() -> bool:
+            record = Store(index).modules(str(root)).get(M1)
+            return record is not None and record.stamp == stamp_of(str(root / M1))
+
+        run.wait(told)
