@@ -23,7 +23,9 @@ use btfd_core::dwarf::Debug;
 use btfd_core::elf::btf_ids::BtfIds;
 use btfd_core::elf::install::{Edit, Outcome, Stamp, Way, install_sections};
 use btfd_core::elf::{Image, Symbols};
-use btfd_core::encode::{Encoded, Features, IdsWish, encode, resolve_ids};
+use btfd_core::encode::{
+    Encoded, Features, IdsWish, encode, encode_and_keep, encode_exactly, resolve_ids,
+};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -187,6 +189,22 @@ pub fn encoded(bytes: &[u8]) {
         let wish = IdsWish { resolve: true, earlier: None };
         let threads = encode(&image, Some(base), &features(true), 3, &wish).ok();
         assert_eq!(threads.map(|made| made.to_bytes()), over, "threads decide the bytes");
+    }
+    told_by_identity(&image, base);
+}
+
+/// Whether types are told by their identity or the exact engine sees them all decides nothing.
+fn told_by_identity(image: &Image, base: &Base) {
+    let wish = IdsWish { resolve: true, earlier: None };
+    let features = features(true);
+    for below in [Some(base), None] {
+        let exactly = encode_exactly(image, below, &features, 1, &wish).ok();
+        let told = match below {
+            Some(base) => encode_and_keep(image, base, &features, 1, &wish).ok(),
+            None => encode(image, None, &features, 1, &wish).ok(),
+        };
+        let [told, exactly] = [told, exactly].map(|made| made.map(|made| made.to_bytes()));
+        assert_eq!(told, exactly, "over a base: {}", below.is_some());
     }
 }
 
