@@ -209,7 +209,7 @@ impl<'d> Emitter<'_, 'd> {
             }
             Sink::Sketch { key, sketch, places, .. } => {
                 let heading = Heading { info, name: name.0, size: 0 };
-                sketch.reference(key, heading, ty, |name| Name::Text(texts.tail(name)));
+                sketch.reference(key, heading, name_of(texts, name.0), ty);
                 places.push(at.offset);
             }
         }
@@ -248,9 +248,9 @@ impl<'d> Emitter<'_, 'd> {
                 }
             }
             Sink::Sketch { key, sketch, places, .. } => {
-                let heading = Heading { info, name: 0, size: 0 };
-                let name = |name| Name::Text(texts.tail(name));
-                sketch.prototype(key, heading, ret, params, name);
+                let mut adding = sketch.prototype(key, ret);
+                params.for_each(|(name, ty)| adding.param(name_of(texts, name), ty));
+                adding.finish(key, Heading { info, name: 0, size: 0 }, None);
                 places.push(at.offset);
             }
         }
@@ -398,9 +398,12 @@ impl<'d> Emitter<'_, 'd> {
                 words.for_each(|word| types.word(word));
             }
             Sink::Sketch { key, sketch, places, .. } => {
-                let heading = Heading { info, name: name.0, size };
-                let members = members.iter().map(|m| (m.name.0, m.ty, m.place));
-                sketch.composite(key, heading, members, |name| Name::Text(texts.tail(name)));
+                let own = name_of(texts, name.0);
+                let mut adding = sketch.composite(key, size, own);
+                for m in members {
+                    adding.member(name_of(texts, m.name.0), m.ty, m.place);
+                }
+                adding.finish(key, Heading { info, name: name.0, size }, own);
                 places.push(at.offset);
             }
         }
@@ -461,6 +464,12 @@ impl<'d> Emitter<'_, 'd> {
         self.words = words;
         Ok(())
     }
+}
+
+/// The name with this number, as sketches take it; none for 0.
+#[inline]
+fn name_of(texts: Texts<'_>, number: u32) -> Option<Name<'_>> {
+    (number != 0).then(|| Name::Text(texts.tail(number)))
 }
 
 /// `double` of `complex double`; clang calls them all `complex`.

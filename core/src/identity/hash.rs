@@ -3,16 +3,21 @@
 //! A content is a row of numbers. Its hash is the sum of these, each times the secret factor of its
 //! place, modulo the prime 2^61 - 1; twice, with independent secrets. Two contents of n numbers agree
 //! with a probability of at most ((n / 30 + 2) / 2^61)^2 over the choice of the secrets (30 or more: a
-//! row that is longer than there are factors goes on as a polynomial of such sums); who writes the
-//! contents does not know them, so he cannot do better than that.
+//! row that is longer than there are factors goes on as a polynomial of such sums, where it does so
+//! depends on what came before); who writes the contents does not know them, so he cannot do better
+//! than that.
+//!
+//! A number 0 adds nothing, so no row may be the beginning of another one. What tells how a row is
+//! read, such as how many elements follow, need not come first for that: it may be added at the end,
+//! in a place of its own. Rows that differ there differ in one place, the others are read alike.
 //!
 //! This holds while the numbers do not depend on the secrets. Hashes of parts are numbers of the
 //! whole, so each level of nesting has secrets of its own: names, tags, what types say of themselves,
 //! then types by how deep the references in them go.
 //!
 //! Secrets are drawn once a process and never shown. Only equality of hashes is ever looked at,
-//! hence no result depends on them. Cost: 8 instructions a number, 20 a row; 19 KB of secrets, of
-//! which a few are used again and again.
+//! hence no result depends on them. Cost: 10 instructions a number, 12 more where it is seven letters,
+//! 30 a row; 20 KB of secrets, of which a few are used again and again.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -21,7 +26,7 @@ use std::sync::OnceLock;
 /// The prime 2^61 - 1.
 const P: u64 = (1 << 61) - 1;
 
-/// How many hashes one sum takes: so many products of a hash and a factor, and one more, are less
+/// How many hashes one sum takes: so many products of a hash and a factor, and some more, are less
 /// than 2^128.
 const HASHES: usize = 30;
 
@@ -55,11 +60,13 @@ impl Identity {
     }
 }
 
-/// The secrets of one level: two factors for each place, and what rows go on by.
+/// The secrets of one level: two factors for each place, what rows go on by, and the factors of the
+/// place that is filled last.
 #[derive(Debug)]
 pub(super) struct Level {
     factors: Box<[Identity]>,
     point: Identity,
+    last: Identity,
 }
 
 /// All secrets.
@@ -88,8 +95,10 @@ impl Key {
                 2 + hasher.finish() % (P - 2)
             };
             let mut pair = || Identity(draw(), draw());
-            let mut level =
-                |numbers| Level { factors: (0..numbers).map(|_| pair()).collect(), point: pair() };
+            let mut level = |numbers| {
+                let factors = (0..numbers).map(|_| pair()).collect();
+                Level { factors, point: pair(), last: pair() }
+            };
             Key {
                 names: level(HASHES),
                 tags: level(HASHES),
@@ -108,7 +117,7 @@ impl Key {
     /// Of a name.
     pub(super) fn name(&self, name: Name<'_>) -> Identity {
         let mut row = self.names.row(Identity::START);
-        row.name(name);
+        row.named(None, Some(name));
         row.hash()
     }
 }
@@ -126,67 +135,122 @@ pub enum Name<'t> {
 const NO_TEXT: u64 = 1 << 57;
 
 /// The first seven bytes; those from the first NUL on count as 0.
-#[inline]
+#[inline(always)]
 fn seven(text: &[u8]) -> u64 {
-    const ONES: u64 = 0x0001_0101_0101_0101;
-    let word = match text.first_chunk::<8>() {
-        Some(&word) => u64::from_le_bytes(word) & SEVEN,
-        None => {
-            let text = &text[..text.len().min(7)];
-            text.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
-        }
-    };
-    // The lowest bit that is set is of the first byte that is 0.
-    let nul = word.wrapping_sub(ONES) & !word & (ONES << 7);
-    word & ((nul & nul.wrapping_neg()).wrapping_sub(1) >> 7)
+    text.first_chunk().map_or_else(|| few(text), word_of)
 }
 
-/// The bits of seven bytes.
-const SEVEN: u64 = (1 << 56) - 1;
+/// The same of eight.
+#[inline(always)]
+fn word_of(bytes: &[u8; 8]) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let word = u64::from_le_bytes(*bytes);
+    // The lowest bit that is set is the highest of the first byte that is 0.
+    let nul = word.wrapping_sub(ONES) & !word & (ONES << 7);
+    // The bits up to that one, of which the last eight go: at most seven bytes are left.
+    word & ((nul ^ nul.wrapping_sub(1)) >> 8)
+}
+
+/// The same of less.
+#[cold]
+fn few(text: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..text.len()].copy_from_slice(text);
+    word_of(&bytes)
+}
 
 impl Level {
     /// A row that begins with a number of its own for either sum.
     #[inline]
     pub fn row(&self, first: Identity) -> Row<'_> {
-        Row { level: self, sums: Sums(first.0.into(), first.1.into()), count: 0 }
+        let sums = Sums::of(first);
+        Row { level: self, sums, factors: &self.factors, least: u64::MAX }
     }
 
     /// A whole row: the same, and then the hash of each of these.
     #[inline]
-    pub fn hash<T>(&self, first: Identity, rest: &[T], of: impl Fn(&T) -> Identity) -> Identity {
-        let mut sums = Sums(first.0.into(), first.1.into());
-        for (number, part) in rest.chunks(HASHES).enumerate() {
-            if number > 0 {
-                sums = sums.go_on(self);
-            }
-            for (item, &factors) in part.iter().zip(self.factors.iter()) {
+    pub fn hash<T>(
+        &self,
+        first: Identity,
+        mut rest: &[T],
+        of: impl Fn(&T) -> Identity,
+    ) -> Identity {
+        let mut sums = Sums::of(first);
+        loop {
+            for (item, &factors) in rest.iter().zip(self.factors.iter()) {
                 sums = sums.add(of(item), factors);
             }
+            match rest.get(self.factors.len()..) {
+                None | Some([]) => return sums.hash(),
+                Some(more) => (sums, rest) = (sums.go_on(self), more),
+            }
         }
-        sums.hash()
     }
+}
+
+/// A number as both sums take it.
+#[inline(always)]
+fn number(word: u64) -> Identity {
+    Identity(word, word)
 }
 
 /// The two sums of a row.
 #[derive(Clone, Copy)]
-struct Sums(u128, u128);
+struct Sums(Sum, Sum);
 
 impl Sums {
     #[inline(always)]
+    fn of(first: Identity) -> Sums {
+        Sums(Sum { low: first.0, high: 0 }, Sum { low: first.1, high: 0 })
+    }
+
+    #[inline(always)]
     fn add(self, number: Identity, factors: Identity) -> Sums {
-        Sums(self.0 + product(number.0, factors.0), self.1 + product(number.1, factors.1))
+        Sums(self.0.add(number.0, factors.0), self.1.add(number.1, factors.1))
     }
 
     /// The factors are used up: what there is so far counts as one number, and they begin anew.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn go_on(self, level: &Level) -> Sums {
-        Sums(0, 0).add(self.hash(), level.point)
+        Sums::of(go_on(self.0, self.1, level.point))
     }
 
     #[inline]
     fn hash(self) -> Identity {
-        Identity(reduce(self.0), reduce(self.1))
+        Identity(self.0.reduce(), self.1.reduce())
+    }
+}
+
+/// The first number of sums that go on.
+// All that goes in and out in registers: sums that have an address are kept in memory.
+#[cold]
+#[inline(never)]
+fn go_on(first: Sum, second: Sum, point: Identity) -> Identity {
+    Sums::of(Identity(0, 0)).add(Sums(first, second).hash(), point).hash()
+}
+
+/// A sum of products, below 2^128.
+// In halves: as numbers of 128 bits the two of a row go through vector registers, at twice the cost.
+#[derive(Clone, Copy)]
+struct Sum {
+    low: u64,
+    high: u64,
+}
+
+impl Sum {
+    #[inline(always)]
+    fn add(self, number: u64, factor: u64) -> Sum {
+        let product = u128::from(number) * u128::from(factor);
+        let (low, carry) = self.low.overflowing_add(product as u64);
+        Sum { low, high: self.high + (product >> 64) as u64 + u64::from(carry) }
+    }
+
+    /// A small number of the same residue, the same for equal sums: below 2^62 + 64.
+    #[inline]
+    fn reduce(self) -> u64 {
+        // 2^61 is 1, so digits of 61 bits are added up; there are three.
+        let Sum { low, high } = self;
+        (low & P) + ((high << 3 | low >> 61) & P) + (high >> 58)
     }
 }
 
@@ -194,61 +258,112 @@ impl Sums {
 pub(super) struct Row<'k> {
     level: &'k Level,
     sums: Sums,
-    /// Numbers since the factors began.
-    count: usize,
+    /// Those of the places that follow.
+    factors: &'k [Identity],
+    /// The smallest word that a name began with.
+    least: u64,
 }
 
 impl Row<'_> {
-    /// Takes a name in.
+    /// Takes a name in, and in front of it a number, where there is one.
     ///
     /// Seven bytes are one number, so that it is smaller than the prime. Where there are seven, more
     /// follow, if only a 0: what comes next in the row cannot be taken for a part of the name.
-    /// Tells whether the name is one without letters.
+    // One look for three factors: sums would change registers at each.
     #[inline(always)]
-    pub fn name(&mut self, name: Name<'_>) -> bool {
-        let mut rest = match name {
-            Name::Text(text) => text,
-            Name::Odd(number) => {
-                self.number(NO_TEXT | u64::from(number));
-                return false;
+    pub fn named(&mut self, front: Option<u32>, name: Option<Name<'_>>) {
+        let &[a, b, c] = loop {
+            match self.factors.first_chunk() {
+                Some(factors) => break factors,
+                None => self.go_on(),
             }
         };
-        let first = seven(rest);
-        let mut word = first;
+        let ([first, second], used) = match front {
+            Some(_) => ([b, c], 1),
+            None => ([a, b], 0),
+        };
+        if let Some(front) = front {
+            self.sums = self.sums.add(number(front.into()), a);
+        }
+        let text = match name {
+            Some(Name::Text(text)) => text,
+            name => {
+                let word = match name {
+                    Some(Name::Odd(number)) => NO_TEXT | u64::from(number),
+                    _ => NO_TEXT << 1,
+                };
+                self.sums = self.sums.add(number(word), first);
+                self.factors = &self.factors[used + 1..];
+                return;
+            }
+        };
+        let mut rest = text;
+        // Most names are shorter than fourteen letters, and one look shows that they can be read.
+        if let Some(bytes) = text.first_chunk::<16>() {
+            let [one, two] = [0, 7].map(|at| bytes[at..].first_chunk().map_or(0, word_of));
+            self.sums = self.sums.add(number(one), first);
+            if one >> 48 == 0 {
+                self.least = self.least.min(one);
+                self.factors = &self.factors[used + 1..];
+                return;
+            }
+            self.sums = self.sums.add(number(two), second);
+            self.factors = &self.factors[used + 2..];
+            if two >> 48 == 0 {
+                return;
+            }
+            rest = &text[14..];
+        } else {
+            self.least = self.least.min(seven(text));
+            self.factors = &self.factors[used..];
+        }
         loop {
+            let word = seven(rest);
             self.number(word);
             if word >> 48 == 0 {
-                return first == 0;
+                return;
             }
             rest = rest.get(7..).unwrap_or_default();
-            word = seven(rest);
         }
-    }
-
-    /// Takes in that there is no name.
-    #[inline(always)]
-    pub fn no_name(&mut self) {
-        self.number(NO_TEXT << 1);
     }
 
     /// Takes a number in.
     #[inline(always)]
-    pub fn number(&mut self, number: u64) {
-        self.link(Identity(number, number));
+    pub fn number(&mut self, word: u64) {
+        self.link(number(word));
     }
 
     /// Takes the hash of something else in.
     #[inline(always)]
     pub fn link(&mut self, link: Identity) {
-        let factors = match self.level.factors.get(self.count) {
-            Some(&factors) => factors,
-            None => {
-                (self.sums, self.count) = (self.sums.go_on(self.level), 0);
-                self.level.factors[0]
+        let (&factors, more) = loop {
+            match self.factors.split_first() {
+                Some(split) => break split,
+                None => self.go_on(),
             }
         };
         self.sums = self.sums.add(link, factors);
-        self.count += 1;
+        self.factors = more;
+    }
+
+    /// The factors are used up, and begin anew.
+    #[inline(always)]
+    fn go_on(&mut self) {
+        self.sums = self.sums.go_on(self.level);
+        self.factors = &self.level.factors;
+    }
+
+    /// Whether there is a name without letters in it.
+    #[inline]
+    pub fn has_empty_name(&self) -> bool {
+        self.least == 0
+    }
+
+    /// The hash of the row with one number more, of a place of its own wherever the row ends: it may
+    /// tell how the others are to be read.
+    #[inline]
+    pub fn hash_with(self, last: u32) -> Identity {
+        self.sums.add(number(last.into()), self.level.last).hash()
     }
 
     /// The hash of the row so far.
@@ -258,25 +373,13 @@ impl Row<'_> {
     }
 }
 
-#[inline]
-fn product(a: u64, b: u64) -> u128 {
-    u128::from(a) * u128::from(b)
-}
-
-/// A small number of the same residue, the same for equal numbers: below 2^62 + 64.
-#[inline]
-fn reduce(x: u128) -> u64 {
-    // 2^61 is 1, so digits of 61 bits are added up; there are three.
-    let (low, high) = (x as u64, (x >> 64) as u64);
-    (low & P) + ((high << 3 | low >> 61) & P) + (high >> 58)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn residues_are_those_of_a_division() {
+        let reduce = |x: u128| Sum { low: x as u64, high: (x >> 64) as u64 }.reduce();
         let mut x: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
         for _ in 0..1000 {
             x = x.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).wrapping_add(1);
@@ -309,7 +412,7 @@ mod tests {
                 let point = if is_first { 1 } else { u128::from(half(level.point)) };
                 let terms = chunk.iter().zip(level.factors.iter());
                 terms.fold(hash * point % u128::from(P), |sum, (&number, &factor)| {
-                    (sum + product(number, half(factor))) % u128::from(P)
+                    (sum + u128::from(number) * u128::from(half(factor))) % u128::from(P)
                 })
             };
             let is_first = chunk.as_ptr() == numbers.as_ptr();
@@ -331,6 +434,45 @@ mod tests {
             // What stands after a NUL does not count.
             other[len] = 0;
             assert_eq!(key.text(&other), key.text(&text[..len]));
+        }
+    }
+    #[test]
+    fn rows_of_names_differ_by_every_letter_and_number() {
+        let hash = |members: &[(u32, Vec<u8>)], last: u32| {
+            let mut row = Key::of_process().parts.row(Identity::START);
+            members.iter().for_each(|(at, name)| row.named(Some(*at), Some(Name::Text(name))));
+            row.hash_with(last)
+        };
+        // Of all lengths, some of them at the end of what can be read, over several sums.
+        let name = |i: usize| [vec![b'a'; i % 25], vec![0; [1, 20][i % 2]]].concat();
+        let mut members: Vec<(u32, Vec<u8>)> = (0..150).map(|i| (u32::MAX, name(i))).collect();
+        let all = hash(&members, 7);
+        assert_ne!(hash(&members, 8), all);
+        for at in 0..members.len() {
+            assert_ne!(hash(&members[..at], 7), hash(&members[..=at], 7));
+            members[at].0 -= 1;
+            assert_ne!(hash(&members, 7), all);
+            members[at].0 += 1;
+            for letter in 0..at % 25 {
+                members[at].1[letter] ^= 1;
+                assert_ne!(hash(&members, 7), all);
+                members[at].1[letter] ^= 1;
+            }
+        }
+        assert_eq!(hash(&members, 7), all);
+    }
+
+    #[test]
+    fn a_row_knows_of_a_name_without_letters() {
+        for (names, has) in [(&["a", "long enough for two"][..], false), (&["a", "", "b"], true)] {
+            for behind in ["", "\0 and more than sixteen bytes"] {
+                let mut row = Key::of_process().parts.row(Identity::START);
+                for name in names {
+                    row.named(None, Some(Name::Text([name, behind].concat().as_bytes())));
+                }
+                row.named(None, None);
+                assert_eq!(row.has_empty_name(), has);
+            }
         }
     }
 }

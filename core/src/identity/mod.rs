@@ -56,5 +56,5 @@ pub use hash::{Identity, Key, Name};
 pub use known::Known;
 pub use merge::{Assigned, Merge};
 pub use rebase::{Rebase, additions, new_ids};
-pub use sketch::{FILE_INT, Heading, Links, Sketch, is_forward};
+pub use sketch::{Adding, FILE_INT, Heading, Links, Sketch, is_forward};
 pub use types::Identities;

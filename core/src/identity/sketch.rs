@@ -1,8 +1,9 @@
 //! Sketches: the types of a unit, as far as telling them apart needs them.
 //!
 //! Of each type its kind, the hash of all that it says itself, and what it refers to. That is a
-//! fifth of the type, and can be made while its DIEs are read, without ever writing it down. One
-//! made of DIEs and one made of types that were written down are the same.
+//! fifth of the type, and can be made while its DIEs are read, without ever writing it down: members
+//! are added one by one, how many they are is said at the end. One made of DIEs and one made of types
+//! that were written down are the same.
 
 use super::hash::{Identity, Key, Name, Row};
 use crate::btf::kind::Kind;
@@ -73,38 +74,48 @@ pub struct Heading {
     pub size: u32,
 }
 
-/// The hash of one part, growing. `name` tells what a number names.
-struct Part<'k, N> {
-    row: Row<'k>,
-    heading: Heading,
-    empty: bool,
-    name: N,
+/// The hash of one part, which begins with size and name. What tells how the elements are to be read
+/// is known when all of them have been, and comes last.
+#[inline(always)]
+fn part<'k>(key: &'k Key, size: u32, name: Option<Name<'_>>) -> Row<'k> {
+    let mut row = key.parts.row(Identity::START);
+    row.named(Some(size), name);
+    row
 }
 
-impl<'k, 't, N: FnMut(u32) -> Name<'t>> Part<'k, N> {
-    /// Begins with the heading, which tells how many elements there are and of how many numbers.
+/// A struct, union or FUNC_PROTO that is being added.
+pub struct Adding<'s, 'k> {
+    sketch: &'s mut Sketch,
+    part: Row<'k>,
+    /// Where its links begin.
+    first: u32,
+}
+
+impl Adding<'_, '_> {
+    /// Adds a member: its name, its type, and where it stands.
     #[inline(always)]
-    fn new(key: &'k Key, heading: Heading, name: N) -> Part<'k, N> {
-        let row = key.parts.row(Identity::START);
-        let mut part = Part { row, heading, empty: false, name };
-        part.row.number(heading.info.into());
-        part.row.number(heading.size.into());
-        part.name(heading.name);
-        part
+    pub fn member(&mut self, name: Option<Name<'_>>, ty: u32, at: u32) {
+        self.part.named(Some(at), name);
+        self.sketch.links.push(ty);
     }
 
+    /// Adds a parameter: its name and its type.
     #[inline(always)]
-    fn name(&mut self, number: u32) {
-        if number == 0 {
-            return self.row.no_name();
-        }
-        let name = (self.name)(number);
-        self.empty |= self.row.name(name);
+    pub fn param(&mut self, name: Option<Name<'_>>, ty: u32) {
+        self.part.named(None, name);
+        self.sketch.links.push(ty);
     }
 
-    #[inline(always)]
-    fn word(&mut self, word: u32) {
-        self.row.number(word.into());
+    /// That was all of them; `heading` and `name` are those of the whole.
+    #[inline]
+    pub fn finish(self, key: &Key, heading: Heading, name: Option<Name<'_>>) {
+        self.sketch.push_from(key, self.first, self.part, heading, name, heading.size);
+    }
+
+    /// Forgets it.
+    #[inline]
+    pub fn forget(self) {
+        self.sketch.links.truncate(self.first as usize);
     }
 }
 
@@ -138,40 +149,49 @@ impl Sketch {
     }
 
     /// Adds a type that is written down.
-    pub fn add<'t>(&mut self, key: &Key, ty: Type<'_>, name: impl FnMut(u32) -> Name<'t>) {
+    pub fn add<'t>(&mut self, key: &Key, ty: Type<'_>, mut name: impl FnMut(u32) -> Name<'t>) {
         let w = ty.0;
         let refers = ty.kind().is_some_and(|kind| kind.shape().refers);
         let heading = Heading { info: w[1], name: w[0], size: if refers { 0 } else { w[2] } };
+        let mut name = |number| (number != 0).then(|| name(number));
+        let own = name(heading.name);
         match ty.kind() {
             Some(Kind::Struct | Kind::Union) => {
-                let members = ty.payload().as_chunks::<3>().0;
-                self.composite(key, heading, members.iter().map(|&[n, ty, at]| (n, ty, at)), name);
+                let mut adding = self.composite(key, heading.size, own);
+                for &[member, ty, at] in ty.payload().as_chunks::<3>().0 {
+                    adding.member(name(member), ty, at);
+                }
+                adding.finish(key, heading, own);
             }
             Some(Kind::FuncProto) => {
-                let params = ty.payload().as_chunks::<2>().0;
-                self.prototype(key, heading, w[2], params.iter().map(|&[n, ty]| (n, ty)), name);
+                let mut adding = self.prototype(key, w[2]);
+                for &[param, ty] in ty.payload().as_chunks::<2>().0 {
+                    adding.param(name(param), ty);
+                }
+                adding.finish(key, heading, own);
             }
             Some(Kind::Array) => {
-                let mut part = Part::new(key, heading, name);
-                part.word(w[5]);
-                self.push(key, part, w[5]);
+                let mut part = part(key, heading.size, own);
+                part.number(w[5].into());
+                self.push(key, part, heading, own, w[5]);
                 self.links.extend([w[3], w[4]]);
             }
             Some(Kind::Enum | Kind::Enum64) => {
-                let mut part = Part::new(key, heading, name);
+                let mut part = part(key, heading.size, own);
                 for v in ty.elements() {
-                    part.name(v[0]);
-                    v[1..].iter().for_each(|&word| part.word(word));
+                    part.named(Some(v[1]), name(v[0]));
+                    v[2..].iter().for_each(|&word| part.number(word.into()));
                 }
-                self.push(key, part, heading.size);
+                self.push(key, part, heading, own, heading.size);
             }
             Some(Kind::Int) => {
-                let mut part = Part::new(key, heading, name);
-                part.word(w[3]);
-                self.push(key, part, w[3]);
+                let mut part = part(key, heading.size, own);
+                part.number(w[3].into());
+                self.push(key, part, heading, own, w[3]);
             }
             Some(Kind::Fwd | Kind::Float) => {
-                self.push(key, Part::new(key, heading, name), heading.size);
+                let part = part(key, heading.size, own);
+                self.push(key, part, heading, own, heading.size);
             }
             Some(Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag | Kind::Void) | None => {
                 // They stand at the end of a file, are few, and are not told by identity.
@@ -179,80 +199,67 @@ impl Sketch {
                 let Heading { info, name, size: word } = heading;
                 self.outlines.push(Outline { info, name, word, links, part });
             }
-            Some(_) => self.reference(key, heading, w[2], name),
+            Some(_) => self.reference(key, heading, own, w[2]),
         }
     }
 
     /// Adds a pointer, qualifier, typedef or type tag.
     #[inline]
-    pub fn reference<'t>(
-        &mut self,
-        key: &Key,
-        heading: Heading,
-        ty: u32,
-        name: impl FnMut(u32) -> Name<'t>,
-    ) {
-        self.push(key, Part::new(key, heading, name), 0);
+    pub fn reference(&mut self, key: &Key, heading: Heading, name: Option<Name<'_>>, ty: u32) {
+        self.push(key, part(key, 0, name), heading, name, 0);
         self.links.push(ty);
     }
 
-    /// Adds a struct or union; of each member its name, its type, and where it stands.
-    // A loop that needs all registers, in the middle of everything that a DIE can be.
-    #[inline(never)]
-    pub fn composite<'t>(
-        &mut self,
-        key: &Key,
-        heading: Heading,
-        members: impl Iterator<Item = (u32, u32, u32)> + Clone,
-        name: impl FnMut(u32) -> Name<'t>,
-    ) {
+    /// Begins a struct or union; of each member its name, its type, and where it stands follow.
+    #[inline(always)]
+    pub fn composite<'s, 'k>(
+        &'s mut self,
+        key: &'k Key,
+        size: u32,
+        name: Option<Name<'_>>,
+    ) -> Adding<'s, 'k> {
         let first = self.links.len() as u32;
-        let mut part = Part::new(key, heading, name);
-        self.links.extend(members.clone().map(|(_, ty, _)| ty));
-        for (name, _, at) in members {
-            part.name(name);
-            part.word(at);
-        }
-        self.push_from(key, first, part, heading.size);
+        Adding { sketch: self, part: part(key, size, name), first }
     }
 
-    /// Adds a FUNC_PROTO; of each parameter its name and its type.
-    #[inline(never)]
-    pub fn prototype<'t>(
-        &mut self,
-        key: &Key,
-        heading: Heading,
-        result: u32,
-        params: impl Iterator<Item = (u32, u32)> + Clone,
-        name: impl FnMut(u32) -> Name<'t>,
-    ) {
+    /// Begins a FUNC_PROTO; of each parameter its name and its type follow.
+    #[inline(always)]
+    pub fn prototype<'s, 'k>(&'s mut self, key: &'k Key, result: u32) -> Adding<'s, 'k> {
         let first = self.links.len() as u32;
         self.links.push(result);
-        let mut part = Part::new(key, heading, name);
-        self.links.extend(params.clone().map(|(_, ty)| ty));
-        params.for_each(|(name, _)| part.name(name));
-        self.push_from(key, first, part, 0);
+        Adding { sketch: self, part: part(key, 0, None), first }
     }
 
     #[inline]
-    fn push<'t, N: FnMut(u32) -> Name<'t>>(&mut self, key: &Key, part: Part<'_, N>, word: u32) {
-        self.push_from(key, self.links.len() as u32, part, word);
+    fn push(
+        &mut self,
+        key: &Key,
+        part: Row<'_>,
+        heading: Heading,
+        name: Option<Name<'_>>,
+        word: u32,
+    ) {
+        self.push_from(key, self.links.len() as u32, part, heading, name, word);
     }
 
-    #[inline]
-    fn push_from<'t, N: FnMut(u32) -> Name<'t>>(
+    #[inline(always)]
+    fn push_from(
         &mut self,
         key: &Key,
         links: u32,
-        mut part: Part<'_, N>,
+        part: Row<'_>,
+        heading: Heading,
+        own: Option<Name<'_>>,
         word: u32,
     ) {
-        let Heading { info, name, .. } = part.heading;
-        self.empty_name |= part.empty;
-        if name != 0 && tag_kind_of(info).is_some() {
-            self.names.push((self.outlines.len() as u32, key.name((part.name)(name))));
+        let Heading { info, name, .. } = heading;
+        self.empty_name |= part.has_empty_name();
+        if let Some(own) = own
+            && tag_kind_of(info).is_some()
+        {
+            self.names.push((self.outlines.len() as u32, key.name(own)));
         }
-        self.outlines.push(Outline { info, name, word, links, part: part.row.hash() });
+        self.outlines.push(Outline { info, name, word, links, part: part.hash_with(info) });
     }
 
     /// The kind of the type at `index`.
