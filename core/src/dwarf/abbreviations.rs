@@ -8,7 +8,7 @@
 
 use super::annotations::GNU_ANNOTATION;
 use super::bytes::Cursor;
-use super::quick::Quick;
+use super::quick::{Quick, Short};
 use gimli::constants as dw;
 use gimli::{DwAt, DwForm, DwTag, Format};
 
@@ -288,7 +288,7 @@ pub(super) struct Plan {
     pub has_children: bool,
     /// The DIE may be a declaration that another one completes.
     pub may_declare: bool,
-    /// Bytes behind the code, where the forms alone tell; then all spots are known as well.
+    /// Bytes behind the code, where the forms alone tell; then all spots are right as well.
     pub size: Option<u32>,
     pub spots: Spots,
     /// How it is read where it is short.
@@ -356,6 +356,7 @@ impl Plan {
         let (mut steps, mut skips) = (Vec::new(), Vec::new());
         let (mut may_declare, mut refers) = (false, Refers::default());
         let (mut spots, mut len) = (Spots::default(), Some(0u32));
+        let mut inline = false;
         while let Some((name, form, implicit)) = attribute(&mut cursor)? {
             refers.note(form);
             let field = Field::of(name);
@@ -368,13 +369,20 @@ impl Plan {
             if let Some(at) = len {
                 spots.note(&step, at as usize);
             }
+            // Behind a name that comes first, places are told from its end.
+            let is_inline = steps.is_empty() && field == Field::Name && form == dw::DW_FORM_string;
+            inline |= is_inline;
+            let size = if is_inline { Some(0) } else { size };
             len = len.zip(size).and_then(|(len, size)| len.checked_add(size));
             push(&mut steps, step);
         }
         let what = What::of(tag);
-        let quick = if has_children { None } else { Quick::of(what, len, &spots) };
+        let quick = len.and_then(|len| {
+            let die = Short { what, has_children, len, inline, spots: &spots, steps: &steps };
+            Quick::of(&die)
+        });
         let (steps, skips) = (steps.into(), skips.into());
-        let size = len;
+        let size = if inline { None } else { len };
         Ok(Plan { tag, what, has_children, may_declare, size, spots, quick, steps, skips, refers })
     }
 }

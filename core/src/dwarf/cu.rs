@@ -69,6 +69,21 @@ impl<'d> Texts<'d> {
         self.fits(self.str, offset).then(|| Text(1 + offset as u32))
     }
 
+    /// The same with the bytes from there on, where none is very long.
+    #[inline(always)]
+    pub(super) fn in_str_with(self, offset: u32) -> Option<(Text, &'d [u8])> {
+        let at = offset as usize;
+        if at >= self.str.len() {
+            return None;
+        }
+        Some((Text(1 + offset), &self.str[at..]))
+    }
+
+    /// Whether some may be very long.
+    pub(super) fn has_long(self) -> bool {
+        self.long
+    }
+
     /// The string at an offset of `.debug_line_str`.
     pub(super) fn in_line_str(self, offset: u64) -> Option<Text> {
         let number = 1 + self.str.len() as u32;

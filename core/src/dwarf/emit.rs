@@ -52,22 +52,22 @@ pub(super) struct Head {
 /// A member of a struct or union.
 #[derive(Clone, Copy)]
 pub(super) struct Member {
-    name: Text,
-    ty: u32,
+    pub name: Text,
+    pub ty: u32,
     /// Where it begins in bits, and how many it has, packed as BTF does where there are bitfields.
-    place: u32,
+    pub place: u32,
     /// [`Member::BITS`], [`Member::FAR`], and above them which of [`Pending::storages`] an
     /// old-style bitfield is in, counted from 1.
-    notes: u32,
+    pub notes: u32,
 }
 
 impl Member {
     /// It begins or ends amid a byte.
-    const BITS: u32 = 1;
+    pub const BITS: u32 = 1;
     /// What is said of its place cannot be packed.
-    const FAR: u32 = 2;
+    pub const FAR: u32 = 2;
 
-    #[inline]
+    #[inline(always)]
     pub fn new(name: Text, ty: u32, bits: u64, bit_size: u8) -> Member {
         let mut notes = 0;
         if bit_size != 0 || !bits.is_multiple_of(8) {
@@ -140,6 +140,13 @@ impl<'d> Emitter<'_, 'd> {
     /// Notes that the DIE at `offset` will become a type.
     pub fn place(&mut self, offset: u32) -> Place {
         Place { offset, slot: self.offsets.add(offset) }
+    }
+
+    /// The type taken last is the one whose DIE stands at `offset`.
+    #[inline]
+    pub fn settle(&mut self, offset: u32) {
+        let at = self.place(offset);
+        self.note(at);
     }
 
     /// The error of a DIE.

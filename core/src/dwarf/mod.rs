@@ -26,6 +26,7 @@ mod resolve;
 mod tables;
 mod unit;
 mod walk;
+mod whole;
 
 pub use again::Again;
 pub use cu::{Cu, DeclTag, Function, Param, Substitute, Texts, Variable, Written};

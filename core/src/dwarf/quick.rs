@@ -1,45 +1,109 @@
 //! The short way: DIEs whose values all stand in places of their own.
 //!
-//! Three of four DIEs that matter are members, enumerators, parameters of prototypes, pointers,
-//! qualifiers and typedefs, have no children, and say what they say in numbers of fixed size. They are
-//! read from one window of bytes, without looking for anything. Whatever is unusual about one of
-//! them is left to the long way ([`super::walk`]), which reads it again; so there is nothing that only
-//! the short way knows, and no error here.
+//! Nine of ten DIEs that matter are members, enumerators, parameters of prototypes, pointers,
+//! qualifiers, typedefs, or the heads of types with such below them, and say what they say in numbers
+//! of fixed size, behind a short name as the case may be. They are read from one window of bytes,
+//! without looking for anything; types with children mostly in one go ([`super::whole`]). Whatever is
+//! unusual about one of them is left to the long way ([`super::walk`]), which reads it again; so there
+//! is nothing that only the short way knows, and no error here.
 
-use super::abbreviations::{Field, Spot, Spots, Way, What};
+use super::abbreviations::{Field, Spot, Spots, Step, Way, What};
 use super::attributes::within_group;
 use super::bytes::Cursor;
 use super::cu::{Text, Texts};
 use super::emit::Member;
 use super::walk::{Open, Walk};
 use crate::btf::kind::Kind;
+use crate::identity::Name;
+use gimli::constants as dw;
 
-/// How a DIE is read that has no children, is short, and of which each value that matters is a
-/// number of up to four bytes in a place of its own: three of four types and members.
+/// How a DIE is read that is short, and of which each value that matters is a number of up to four
+/// bytes in a place of its own, or a name in front of these.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quick {
     /// [`What::Other`] where such DIEs are not read quickly.
-    what: What,
-    /// Bytes of the DIE.
+    pub what: What,
+    pub has_children: bool,
+    /// It only declares what another one defines.
+    pub declares: bool,
+    /// Bytes of the DIE; those of a name in it are left aside.
     pub size: u8,
-    /// How many bits of a place `number` counts.
-    scale: u8,
-    /// An offset in `.debug_str`.
-    name: Number,
-    /// A reference within the unit.
-    ty: Number,
-    /// Bits or bytes of a member's place, or the value of an enumerator.
-    number: Number,
+    /// How many bits of a place `number` counts; what is to be added to the count of a dimension.
+    pub scale: u8,
+    /// It is a member that is no bitfield, in bytes.
+    is_plain: bool,
+    /// Where the offset of its name in `.debug_str` stands, [`INLINE`] where the name itself stands in
+    /// front of all other values, 0 where there is none.
+    name: u8,
+    /// Where a reference within the unit stands, 0 where there is none.
+    ty: u8,
+    /// Bits or bytes of a member's place, the value of an enumerator, the size of a struct, union or
+    /// enum, or the count of a dimension.
+    pub number: Number,
     /// How many bits a member has.
-    bits: Number,
+    pub bits: Number,
 }
+
+/// The name stands in the DIE.
+const INLINE: u8 = 0x80;
 
 /// A number in a [`Quick`] DIE.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Number {
     /// The bits of it, as many as its bytes have; none where it is not there.
     mask: u32,
+    /// What it is where it is not there.
+    implicit: u16,
     at: u8,
+}
+
+/// What is known of an abbreviation whose DIEs have a fixed size, but for a name in front.
+pub(super) struct Short<'a> {
+    pub what: What,
+    pub has_children: bool,
+    /// Bytes behind the code, or behind the name that follows it.
+    pub len: u32,
+    /// There is such a name.
+    pub inline: bool,
+    pub spots: &'a Spots,
+    pub steps: &'a [Step],
+}
+
+impl Short<'_> {
+    fn has(&self, field: Field) -> bool {
+        self.spots.given >> field as u32 & 1 == 1
+    }
+
+    /// A number that is read in this way or stands in the abbreviation; `None` where it is another.
+    fn number(&self, field: Field, way: Way) -> Option<Number> {
+        if !self.has(field) {
+            return Some(Number::default());
+        }
+        let spot = self.spots.spots[field as usize];
+        if spot.way == way {
+            return Number::at(spot);
+        }
+        let step = self.steps.iter().rfind(|step| step.field == field)?;
+        let implicit = step.form == dw::DW_FORM_implicit_const && way == Way::Constant;
+        let implicit = implicit.then(|| u16::try_from(step.implicit).ok())??;
+        Some(Number { implicit, ..Number::default() })
+    }
+
+    /// Where four bytes stand that are read in this way; 0 where there are none.
+    fn word(&self, field: Field, way: Way) -> Option<u8> {
+        match self.number(field, way)? {
+            Number { mask: u32::MAX, at, .. } => Some(at),
+            Number { at, .. } => (at == 0).then_some(0),
+        }
+    }
+
+    fn name(&self) -> Option<u8> {
+        if !self.inline {
+            return self.word(Field::Name, Way::Strp);
+        }
+        let names = self.steps.iter().filter(|step| step.field == Field::Name);
+        (names.count() == 1).then_some(INLINE)
+    }
 }
 
 /// How many bytes of a DIE are looked at.
@@ -48,195 +112,244 @@ pub(super) const WINDOW: usize = 36;
 /// What is quick is shorter than this.
 const SHORT: usize = 32;
 
-/// How abbreviations with these codes are read, each of one byte.
-pub(super) const CODES: usize = 128;
+/// How abbreviations are read by the first byte of their codes.
+pub(super) type Quicks = [Quick; 256];
 
 impl Number {
     fn at(spot: Spot) -> Option<Number> {
         let mask = u32::MAX.checked_shr(u32::BITS.checked_sub(8 * u32::from(spot.size))?)?;
         // Behind the code.
-        Some(Number { mask, at: spot.at as u8 + 1 })
+        Some(Number { mask, implicit: 0, at: spot.at as u8 + 1 })
     }
 
     /// The number, in little endian; 0 of what is not there.
-    #[inline]
-    pub fn read(self, die: &[u8; WINDOW]) -> u32 {
-        // The compiler cannot know that it is short.
-        let at = usize::from(self.at) % SHORT;
-        let Some(word) = die[at..].first_chunk::<4>() else { return 0 };
-        u32::from_le_bytes(*word) & self.mask
+    #[inline(always)]
+    fn stored(self, die: &[u8; WINDOW]) -> u32 {
+        word(die, self.at) & self.mask
     }
 
-    /// Whether there is one.
-    #[inline]
-    pub fn is_given(self) -> bool {
-        self.mask != 0
+    /// The number, which may stand in the abbreviation; 0 of what is nowhere.
+    #[inline(always)]
+    pub fn read(self, die: &[u8; WINDOW]) -> u32 {
+        self.stored(die) | u32::from(self.implicit)
     }
+}
+
+/// The four bytes at a place, which is short, in little endian.
+#[inline(always)]
+fn word(die: &[u8; WINDOW], at: u8) -> u32 {
+    // The compiler cannot know that it is short.
+    let at = usize::from(at) % SHORT;
+    die[at..].first_chunk().map_or(0, |&word| u32::from_le_bytes(word))
+}
+
+/// A name: its number, and its bytes with others behind; none without a number.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'d> {
+    pub text: Text,
+    pub tail: &'d [u8],
+}
+
+impl<'d> Named<'d> {
+    /// As sketches take it.
+    #[inline(always)]
+    pub fn name(self) -> Option<Name<'d>> {
+        (!self.text.is_none()).then_some(Name::Text(self.tail))
+    }
+}
+
+/// Where a DIE is being read.
+pub(super) struct Window<'d> {
+    pub at: Cursor<'d>,
+    pub die: &'d [u8; WINDOW],
 }
 
 impl Quick {
     /// Of DIEs that are not read quickly.
     pub const NOT: Quick = {
-        let none = Number { mask: 0, at: 0 };
+        let none = Number { mask: 0, implicit: 0, at: 0 };
         Quick {
             what: What::Other,
+            has_children: false,
+            declares: false,
             size: 0,
             scale: 0,
-            name: none,
-            ty: none,
+            is_plain: false,
+            name: 0,
+            ty: 0,
             number: none,
             bits: none,
         }
     };
 
-    /// The name, if there is one; `None` where it is none of the section.
+    /// The name, if there is one; `None` where it cannot be told quickly. One that stands in the DIE
+    /// is left behind, so that the rest can be read as if there were none.
     #[inline(always)]
-    fn name(&self, die: &[u8; WINDOW], texts: Texts<'_>) -> Option<Text> {
-        match self.name.is_given() {
-            false => Some(Text::default()),
-            true => texts.in_str(self.name.read(die).into()),
+    pub fn name<'d>(&self, window: &mut Window<'d>, texts: Texts<'d>) -> Option<Named<'d>> {
+        match self.name {
+            0 => Some(Named { text: Text::default(), tail: b"" }),
+            at @ 1..INLINE => {
+                let (text, tail) = texts.in_str_with(word(window.die, at))?;
+                Some(Named { text, tail })
+            }
+            _ => {
+                let tail = &window.die[1..];
+                // The linker has all that are longer in `.debug_str`, as a rule.
+                let len = tail[..8].iter().position(|&byte| byte == 0)?;
+                let text = texts.in_info(window.at.position() as u64 + 1)?;
+                window.at.advance(len as u8 + 1);
+                window.die = window.at.window()?;
+                Some(Named { text, tail })
+            }
         }
     }
 
     /// What it refers to, as an offset in the group.
     #[inline(always)]
-    fn ty(&self, die: &[u8; WINDOW], within: u64) -> u32 {
-        match self.ty.is_given() {
-            false => 0,
-            true => within_group(within + u64::from(self.ty.read(die))),
+    pub fn ty(&self, die: &[u8; WINDOW], within: u64) -> u32 {
+        match self.ty {
+            0 => 0,
+            at => within_group(within + u64::from(word(die, at))),
         }
     }
 
-    /// How DIEs are read of which `size` and `spots` are known; `None` where not quickly.
-    pub fn of(what: What, size: Option<u32>, spots: &Spots) -> Option<Quick> {
-        let size = 1 + u8::try_from(size?).ok().filter(|&size| usize::from(size) < SHORT - 1)?;
-        let get = |field: Field, way: Way| -> Option<Number> {
-            if spots.given >> field as u32 & 1 == 0 {
-                return Some(Number::default());
-            }
-            let spot = spots.spots[field as usize];
-            if spot.way == way { Number::at(spot) } else { None }
-        };
-        let given = |field: Field| spots.given >> field as u32 & 1 == 1;
-        if given(Field::Annotation) {
+    /// A member of a struct or union, with its name.
+    #[inline(always)]
+    pub fn member<'d>(
+        &self,
+        window: &mut Window<'d>,
+        texts: Texts<'d>,
+        within: u64,
+        in_union: bool,
+    ) -> Option<(Member, Named<'d>)> {
+        let name = self.name(window, texts)?;
+        if self.is_plain {
+            let place = self.number.stored(window.die) << 3;
+            let member =
+                Member { name: name.text, ty: self.ty(window.die, within), place, notes: 0 };
+            return (!in_union || place == 0).then_some((member, name));
+        }
+        let bits = u64::from(self.number.read(window.die)) * u64::from(self.scale);
+        let bit_size = self.bits.read(window.die);
+        if in_union && bits as u32 != 0 || bit_size > 255 {
             return None;
         }
-        let quick = Quick { what, size, ..Quick::NOT };
-        let ty = get(Field::Type, Way::Reference)?;
-        Some(match what {
-            What::Member if !given(Field::BitSize) || given(Field::DataBitOffset) => {
-                let (number, scale) = match given(Field::DataBitOffset) {
-                    true => (get(Field::DataBitOffset, Way::Constant)?, 1),
-                    false => (get(Field::MemberLocation, Way::Constant)?, 8),
+        let ty = self.ty(window.die, within);
+        Some((Member::new(name.text, ty, bits, bit_size as u8), name))
+    }
+
+    /// How such DIEs are read; `None` where not quickly.
+    pub fn of(die: &Short<'_>) -> Option<Quick> {
+        let size = 1 + u8::try_from(die.len).ok().filter(|&size| usize::from(size) < SHORT - 1)?;
+        if die.has(Field::Annotation) {
+            return None;
+        }
+        let constant = |field| die.number(field, Way::Constant);
+        let quick = Quick { what: die.what, has_children: die.has_children, size, ..Quick::NOT };
+        let ty = die.word(Field::Type, Way::Reference)?;
+        if die.has_children {
+            return match die.what {
+                What::Struct | What::Union | What::Enum => quick.headed(die, ty),
+                What::Array | What::Subroutine => Some(Quick { ty, ..quick }),
+                _ => None,
+            };
+        }
+        Some(match die.what {
+            What::Member if !die.has(Field::BitSize) || die.has(Field::DataBitOffset) => {
+                let (number, scale) = match die.has(Field::DataBitOffset) {
+                    true => (constant(Field::DataBitOffset)?, 1),
+                    false => (constant(Field::MemberLocation)?, 8),
                 };
-                let bits = get(Field::BitSize, Way::Constant)?;
-                Quick { name: get(Field::Name, Way::Strp)?, ty, number, scale, bits, ..quick }
+                let bits = constant(Field::BitSize)?;
+                let is_plain = scale == 8 && number.implicit == 0 && !die.has(Field::BitSize);
+                Quick { name: die.name()?, ty, number, scale, is_plain, bits, ..quick }
             }
-            What::Parameter => Quick { name: get(Field::Name, Way::Strp)?, ty, ..quick },
-            What::Typedef if given(Field::Name) => {
-                Quick { name: get(Field::Name, Way::Strp)?, ty, ..quick }
-            }
+            What::Parameter => Quick { name: die.name()?, ty, ..quick },
+            What::Typedef if die.has(Field::Name) => Quick { name: die.name()?, ty, ..quick },
             What::Pointer | What::Const | What::Volatile | What::Restrict => Quick { ty, ..quick },
             What::Enumerator => {
-                let number = get(Field::ConstValue, Way::Constant)?;
-                Quick { name: get(Field::Name, Way::Strp)?, number, ..quick }
+                Quick { name: die.name()?, number: constant(Field::ConstValue)?, ..quick }
             }
+            What::Struct | What::Union | What::Enum => quick.headed(die, ty)?,
+            What::Array | What::Subroutine => Quick { ty, ..quick },
+            What::Subrange if die.has(Field::UpperBound) => {
+                Quick { number: constant(Field::UpperBound)?, scale: 1, ..quick }
+            }
+            What::Subrange => Quick { number: constant(Field::Count)?, ..quick },
             _ => return None,
         })
+    }
+
+    /// The same of what has a name and a size.
+    fn headed(self, die: &Short<'_>, ty: u8) -> Option<Quick> {
+        if die.has(Field::Specification) {
+            return None;
+        }
+        let number = die.number(Field::ByteSize, Way::Constant)?;
+        let declares = die.has(Field::Declaration);
+        if declares && die.has_children {
+            return None;
+        }
+        Some(Quick { name: die.name()?, ty, number, declares, ..self })
     }
 }
 
 /// The next DIE, where it can be read quickly.
 #[inline(always)]
-fn next<'q, 'd>(
-    quicks: &'q [Quick; CODES],
-    cursor: &Cursor<'d>,
-) -> Option<(&'q Quick, &'d [u8; WINDOW])> {
-    let die = cursor.window::<WINDOW>()?;
-    let quick = quicks.get(usize::from(die[0]))?;
-    (quick.what != What::Other).then_some((quick, die))
+pub(super) fn next<'q, 'd>(quicks: &'q Quicks, at: Cursor<'d>) -> Option<(&'q Quick, Window<'d>)> {
+    let die = at.window::<WINDOW>()?;
+    Some((&quicks[usize::from(die[0])], Window { at, die }))
 }
 
-/// Takes members of a struct or union as long as they can be read quickly; tells how many.
-// Four of ten DIEs: a loop of its own, with all that it needs in registers.
-#[inline(never)]
-fn members(
-    quicks: &[Quick; CODES],
-    within: u64,
-    cursor: &mut Cursor<'_>,
-    texts: Texts<'_>,
-    in_union: bool,
-    members: &mut Vec<Member>,
-) -> i32 {
-    let mut at = *cursor;
-    let mut taken = 0;
-    while let Some((quick, die)) = next(quicks, &at)
-        && quick.what == What::Member
-    {
-        let bits = u64::from(quick.number.read(die)) * u64::from(quick.scale);
-        let bit_size = quick.bits.read(die);
-        if in_union && bits as u32 != 0 || bit_size > 255 {
-            break;
-        }
-        let Some(name) = quick.name(die, texts) else { break };
-        members.push(Member::new(name, quick.ty(die, within), bits, bit_size as u8));
-        taken += 1;
-        at.advance(quick.size);
-    }
-    *cursor = at;
-    taken
-}
-
-impl Walk<'_, '_> {
+impl<'d> Walk<'_, 'd> {
     /// Takes DIEs of a unit that can be read quickly, until one comes that cannot, or as many are
     /// open as before; `within` is where the unit begins in its group.
     #[inline]
     pub(super) fn quick(
         &mut self,
-        quicks: &[Quick; CODES],
+        quicks: &Quicks,
         within: u64,
-        cursor: &mut Cursor<'_>,
+        cursor: &mut Cursor<'d>,
         depth: usize,
     ) {
-        while let Some((quick, die)) = next(quicks, cursor) {
-            if let (What::Member, Some(Open::Composite { count, head, .. })) =
-                (quick.what, self.stack.last_mut())
-            {
-                let in_union = head.kind == Kind::Union;
-                let texts = self.out.texts;
-                let taken = members(quicks, within, cursor, texts, in_union, &mut self.members);
-                if taken == 0 {
-                    return;
-                }
-                *count += taken;
-                continue;
-            }
-            let offset = (cursor.position() - self.out.start) as u32;
-            if !self.quick_one(within, offset, quick, die) {
-                return;
-            }
-            cursor.advance(quick.size);
+        while let Some((quick, window)) = next(quicks, *cursor)
+            && quick.what != What::Other
+            && let Some(behind) = self.quick_one(quicks, within, quick, window)
+        {
+            *cursor = behind;
             if self.stack.len() == depth {
                 return;
             }
         }
     }
 
-    /// Takes one, where it stands in a place for such; tells whether. What is wrong with it will be
-    /// said where it is read again at leisure.
+    /// Takes one, where it stands in a place for such; tells where it ends. What is wrong with it
+    /// will be said where it is read again at leisure.
     #[inline]
-    fn quick_one(&mut self, within: u64, offset: u32, q: &Quick, die: &[u8; WINDOW]) -> bool {
-        let Some(parent) = self.stack.last_mut() else { return false };
+    fn quick_one(
+        &mut self,
+        quicks: &Quicks,
+        within: u64,
+        q: &Quick,
+        mut window: Window<'d>,
+    ) -> Option<Cursor<'d>> {
+        let parent = self.stack.last_mut()?;
         let texts = self.out.texts;
-        let (name, ty) = (|| q.name(die, texts), || q.ty(die, within));
+        let offset = (window.at.position() - self.out.start) as u32;
         match (q.what, parent) {
             (What::Enumerator, Open::Enum { .. }) => {
-                let Some(name) = name() else { return false };
-                self.values.push((name, q.number.read(die).into()));
+                let name = q.name(&mut window, texts)?;
+                self.values.push((name.text, q.number.read(window.die).into()));
             }
             (What::Parameter, Open::Proto { .. }) => {
-                let Some(name) = name() else { return false };
-                self.params.push((name, ty()));
+                let name = q.name(&mut window, texts)?;
+                self.params.push((name.text, q.ty(window.die, within)));
+            }
+            (What::Member, Open::Composite { head, count, .. }) => {
+                let in_union = head.kind == Kind::Union;
+                let (member, _) = q.member(&mut window, texts, within, in_union)?;
+                self.members.push(member);
+                *count += 1;
             }
             (
                 _,
@@ -246,11 +359,11 @@ impl Walk<'_, '_> {
                 | Open::Tagged(_)
                 | Open::Pointer { .. }
                 | Open::Typedef { .. },
-            ) => return false,
+            ) => return None,
             (What::Typedef, _) => {
-                let Some(name) = name() else { return false };
+                let name = q.name(&mut window, texts)?;
                 let at = self.out.place(offset);
-                self.out.refer(at, Kind::Typedef, name, ty());
+                self.out.refer(at, Kind::Typedef, name.text, q.ty(window.die, within));
             }
             (What::Pointer | What::Const | What::Volatile | What::Restrict, _) => {
                 let kind = match q.what {
@@ -260,10 +373,17 @@ impl Walk<'_, '_> {
                     _ => Kind::Restrict,
                 };
                 let at = self.out.place(offset);
-                self.out.reference(at, kind, ty());
+                self.out.reference(at, kind, q.ty(window.die, within));
             }
-            _ => return false,
+            (What::Struct | What::Union, _) => {
+                return self.whole_composite(quicks, within, q, window);
+            }
+            (What::Enum, _) => return self.whole_enum(quicks, within, q, window),
+            (What::Subroutine, _) => return self.whole_prototype(quicks, within, q, window),
+            (What::Array, _) => return self.whole_array(quicks, within, q, window),
+            _ => return None,
         }
-        true
+        window.at.advance(q.size);
+        Some(window.at)
     }
 }

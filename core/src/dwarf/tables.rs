@@ -6,7 +6,7 @@
 
 use super::abbreviations::{Plan, Refers, Sizes, attribute};
 use super::bytes::Cursor;
-use super::quick::{CODES, Quick};
+use super::quick::{Quick, Quicks};
 use foldhash::fast::{FixedState, RandomState};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ pub(super) struct Table {
     plans: Vec<Option<Arc<Plan>>>,
     /// Those with codes far above their number.
     far: HashMap<u64, Arc<Plan>, FixedState>,
-    /// Those that are read quickly, by code.
-    pub quicks: Box<[Quick; CODES]>,
+    /// Those that are read quickly, by code, which is one byte.
+    pub quicks: Box<Quicks>,
     /// Where references of any lead.
     pub refers: Refers,
 }
@@ -67,7 +67,7 @@ impl<'d> Tables<'d> {
         let mut table = Table {
             plans: Vec::new(),
             far: HashMap::default(),
-            quicks: Box::new([Quick::NOT; CODES]),
+            quicks: Box::new([Quick::NOT; 256]),
             refers: Refers::default(),
         };
         let mut cursor = Cursor::new(section);
@@ -110,8 +110,9 @@ impl Table {
         if self.plans[code].is_some() {
             return;
         }
-        if let (Some(place), Some(quick)) = (self.quicks.get_mut(code), plan.quick) {
-            *place = quick;
+        // From 128 on, the first byte does not tell.
+        if let (0..128, Some(quick)) = (code, plan.quick) {
+            self.quicks[code] = quick;
         }
         self.plans[code] = Some(plan);
     }

@@ -21,7 +21,7 @@ use gimli::constants as dw;
 use gimli::{DwAte, Error};
 
 /// The dimensions of an array that count.
-const MAX_DIMENSIONS: usize = 64;
+pub(super) const MAX_DIMENSIONS: usize = 64;
 
 /// A DIE whose children are being read. Indexes say where its children begin in the walk's lists.
 pub(super) enum Open {
@@ -96,7 +96,7 @@ pub(super) struct Walk<'a, 'd> {
     pub(super) group: &'a Group<'d>,
     target: Target,
     /// Rust lays members out in another order than they are written in; BTF wants them ascending.
-    sorts_members: bool,
+    pub(super) sorts_members: bool,
     pub(super) out: Emitter<'a, 'd>,
     pub(super) stack: Vec<Open>,
     // Children of the DIEs on the stack, those of the innermost last.
@@ -154,13 +154,14 @@ impl<'a, 'd> Walk<'a, 'd> {
         mut cursor: Cursor<'d>,
         depth: usize,
     ) -> Walked<usize> {
-        let (start, is_little) = (self.out.start, !unit.big_endian());
+        let start = self.out.start;
+        let is_quick = !unit.big_endian() && !self.out.texts.has_long();
         // References within the unit count from its start.
         let within = (unit.offset - start) as u64;
         let mut scratch = Spots::default();
         while !cursor.is_empty() {
             let before = cursor.position();
-            if is_little {
+            if is_quick {
                 self.quick(&unit.abbreviations.quicks, within, &mut cursor, depth);
                 if self.stack.len() == depth && cursor.position() != before {
                     break;
@@ -474,11 +475,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                 self.members.truncate(members);
                 self.take_tags(tags);
             }
-            Open::Enum { head, values } => {
-                let signed = head.size > 4 && head.ty != 0 && self.is_signed(head.ty);
-                self.out.enumeration(&head, &self.values[values..], signed)?;
-                self.values.truncate(values);
-            }
+            Open::Enum { head, values } => self.enumeration(&head, values)?,
             Open::Array { at, ty, nelems, .. } => self.out.array(at, ty, nelems),
             Open::Proto { at, ty, params, variadic } => {
                 self.out.proto(at, ty, &self.params[params..], variadic);
@@ -501,6 +498,14 @@ impl<'a, 'd> Walk<'a, 'd> {
             }
             trivial => debug_assert!(trivial.is_trivial()),
         }
+        Ok(())
+    }
+
+    /// An enum is complete, whose values are those from the one at `first` on.
+    pub(super) fn enumeration(&mut self, head: &Head, first: usize) -> Result<(), DwarfError> {
+        let signed = head.size > 4 && head.ty != 0 && self.is_signed(head.ty);
+        self.out.enumeration(head, &self.values[first..], signed)?;
+        self.values.truncate(first);
         Ok(())
     }
 
