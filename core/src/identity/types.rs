@@ -3,6 +3,7 @@
 use super::hash::{Identity, Key, Level, Name};
 use super::sketch::{FILE_INT, Sketch, TagKind};
 use crate::btf::Kind;
+use crate::btf::kind::KINDS;
 use crate::btf::types::info;
 
 /// Nesting from which on a comparison of copies is not sure to see the end: see the fallback of
@@ -11,20 +12,26 @@ pub(super) const DEEP: u8 = 12;
 
 /// What a type's own part of the graph is like: up to structs, unions and enums with a name.
 ///
-/// A bit for each level of references after each other, a bit for each depth of aggregates within
+/// As many bits as there are references after each other, as many as there are aggregates within
 /// each other, and two more, so that what several types have together is one operation a type.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape(u64);
 
 impl Shape {
     /// Of a type whose identity is not known.
     const UNKNOWN: Shape = Shape(1 << 63);
+    /// The same, while it is being worked out.
+    const OPEN: Shape = Shape(1 << 63 | 1 << 62);
     /// It is an array or has one.
-    const ARRAY: Shape = Shape(1 << 62);
+    const ARRAY: u64 = 1 << 61;
     /// Of what refers to nothing.
     const LEAF: Shape = Shape(1);
-    /// The bit of the first depth.
-    const DEPTH: u32 = 40;
+    /// The bits of references.
+    const LEVELS: u64 = (1 << DEPTH) - 1;
+    /// The bits of aggregates, from here on.
+    const DEPTHS: u64 = ((1 << (DEEP + 1)) - 1) << DEPTH;
+    /// Set where there are too many.
+    const TOO_DEEP: u64 = 1 << DEPTH << DEEP;
 
     #[inline]
     fn is_known(self) -> bool {
@@ -33,29 +40,50 @@ impl Shape {
 
     #[inline]
     fn has_array(self) -> bool {
-        self.0 & Shape::ARRAY.0 != 0
+        self.0 & Shape::ARRAY != 0
+    }
+
+    #[inline]
+    fn is_too_deep(self) -> bool {
+        self.0 & Shape::TOO_DEEP != 0
     }
 
     /// How many references after each other lead out of a type that refers to types of this shape.
     #[inline]
     fn level_above(self) -> usize {
-        (u32::BITS - (self.0 as u32).leading_zeros()) as usize
+        self.0.trailing_ones() as usize
     }
 
-    /// Aggregates within each other.
+    /// The shape of a type that refers to types of this shape.
     #[inline]
-    fn depth(self) -> u8 {
-        let depths = (self.0 >> Shape::DEPTH) as u16;
-        (u16::BITS - depths.leading_zeros()) as u8
-    }
-
-    /// The shape of a type of this level and depth.
-    #[inline]
-    fn of(level: usize, depth: u8, array: bool) -> Shape {
-        let depths = if depth == 0 { 0 } else { 1 << Shape::DEPTH << (depth - 1) };
-        Shape(1 << level | depths | if array { Shape::ARRAY.0 } else { 0 })
+    fn above(self, kind: &Growth) -> Shape {
+        Shape((self.0 + (self.0 & kind.longer)) | kind.more)
     }
 }
+
+/// The lowest bit of aggregates in a [`Shape`].
+const DEPTH: u32 = 40;
+
+/// What types of one kind add to the shapes of what they refer to.
+#[derive(Clone, Copy)]
+struct Growth {
+    /// The rows of bits that become longer by one.
+    longer: u64,
+    /// The first bits of these, and what else there is.
+    more: u64,
+}
+
+/// By kind.
+static GROWTHS: [Growth; KINDS] = {
+    let reference = Growth { longer: Shape::LEVELS, more: 1 };
+    let proto = Growth { longer: Shape::LEVELS | Shape::DEPTHS, more: 1 | 1 << DEPTH };
+    let mut all = [reference; KINDS];
+    all[Kind::Array as usize].more |= Shape::ARRAY;
+    all[Kind::FuncProto as usize] = proto;
+    all[Kind::Struct as usize] = proto;
+    all[Kind::Union as usize] = proto;
+    all
+};
 
 /// What types that refer to a type see of it.
 #[derive(Clone, Copy, Debug)]
@@ -115,17 +143,18 @@ pub(super) fn standard_int(key: &Key) -> Identity {
     key.types[0].row(sketch.part(0)).hash()
 }
 
-/// Where the walk over references is.
-#[derive(Default)]
-struct Path {
-    /// Types under way, the innermost last.
-    open: Vec<u32>,
-    /// Which have been tried once.
-    tried: Vec<bool>,
+/// A type on the way, whose references are gone through in their order.
+#[derive(Clone, Copy)]
+struct Open {
+    index: u32,
+    /// How many of them are known.
+    done: u32,
+    /// What those are like together.
+    all: Shape,
 }
 
 impl Identities {
-    /// Of the types of `sketch`. Cost: about 100 instructions a type and 30 a reference.
+    /// Of the types of `sketch`. Cost: about 180 instructions a type and 30 a reference.
     pub fn of(sketch: &Sketch, key: &Key) -> Identities {
         Identities::over(sketch, key, &[])
     }
@@ -148,86 +177,123 @@ impl Identities {
                 this.seen[index as usize + 1] = Seen::leaf(tag(key, kind, name));
             }
         }
-        let mut path = Path::default();
-        for index in 0..len {
-            if this.own[index].is_none()
-                && !this.settle(sketch, key, index)
-                && !this.follow(sketch, key, index, &mut path)
-            {
-                this.unusual = true;
-                break;
-            }
-        }
+        this.unusual |= !this.settle(sketch, key) || !this.settle_named(sketch, key);
         this
     }
 
-    /// Works the identity of a type out, if all is known that it refers to; tells whether.
-    #[inline]
-    fn settle(&mut self, sketch: &Sketch, key: &Key, index: usize) -> bool {
-        let part = sketch.part(index);
-        if part.is_none() {
-            return true; // it has none
-        }
-        let seen = &mut self.seen[..];
-        let links = sketch.links(index);
-        let int = self.int;
-        let all = links.iter().fold(0, |all, &id| {
-            let seen = seen.get(id as usize).unwrap_or(&int);
-            all | seen.shape.0
-        });
-        let all = Shape(all);
-        if !all.is_known() {
-            return false;
-        }
-        let (mut depth, mut array) = (all.depth(), all.has_array());
-        match sketch.kind(index) {
-            Some(Kind::Struct | Kind::Union | Kind::FuncProto) => depth += 1,
-            Some(Kind::Array) => array = true,
-            _ => {}
-        }
-        if depth > DEEP {
-            return false;
-        }
-        let level = all.level_above();
-        let Some(secrets) = key.types.get(level) else { return false };
-        let hash = secrets.hash(part, links, |&id| seen.get(id as usize).unwrap_or(&int).identity);
-        self.own[index] = hash;
-        self.arrays[index] = array;
-        if sketch.tag_kind(index).is_none() {
-            self.unusual |= sketch.is_forward(index);
-            seen[index + 1] = Seen { identity: hash, shape: Shape::of(level, depth, array) };
+    /// What references to this id see.
+    #[inline(always)]
+    fn see(&self, id: u32) -> &Seen {
+        self.seen.get(id as usize).unwrap_or(&self.int)
+    }
+
+    /// Works out what references see of all types that are not known by name, of each first what it
+    /// refers to itself; `false` where that leads back to it, or too deep.
+    // Not in line: what it needs again and again is to stay in registers.
+    #[inline(never)]
+    fn settle(&mut self, sketch: &Sketch, key: &Key) -> bool {
+        let mut open: Vec<Open> = Vec::new();
+        for root in 0..sketch.len() {
+            if self.seen[root + 1].shape != Shape::UNKNOWN || sketch.part(root).is_none() {
+                continue; // it is known already, or never
+            }
+            let mut at = Open { index: root as u32, done: 0, all: Shape(0) };
+            loop {
+                let index = at.index as usize;
+                let links = sketch.links(index);
+                if let Some(id) = self.missing(links, &mut at) {
+                    // What is under way already never will be known, nor what has no identity.
+                    let next = (id as usize).wrapping_sub(1);
+                    if next >= sketch.len()
+                        || sketch.part(next).is_none()
+                        || self.see(id).shape == Shape::OPEN
+                    {
+                        return false;
+                    }
+                    self.seen[index + 1].shape = Shape::OPEN;
+                    open.push(at);
+                    at = Open { index: next as u32, done: 0, all: Shape(0) };
+                    continue;
+                }
+                let Some(seen) = self.hash(sketch, key, index, links, at.all) else { return false };
+                self.seen[index + 1] = seen;
+                self.take(index, seen);
+                if links.is_empty() {
+                    self.unusual |= sketch.is_forward(index);
+                }
+                let Some(last) = open.pop() else { break };
+                at = last;
+            }
         }
         true
     }
 
-    /// The same where it has to be preceded by what it refers to; `false` where that leads back to
-    /// it, or too deep.
-    #[cold]
-    fn follow(&mut self, sketch: &Sketch, key: &Key, index: usize, path: &mut Path) -> bool {
-        path.tried.resize(sketch.len(), false);
-        path.open.push(index as u32);
-        while let Some(&next) = path.open.last() {
-            let next = next as usize;
-            if !self.own[next].is_none() || self.settle(sketch, key, next) {
-                path.open.pop();
-                continue;
-            }
-            // What it refers to comes first; what is under way already never will.
-            if std::mem::replace(&mut path.tried[next], true) {
+    /// Works out the identities of those that are known by name, once all others are; `false` where
+    /// something is nested too deep.
+    #[inline(never)]
+    fn settle_named(&mut self, sketch: &Sketch, key: &Key) -> bool {
+        for &(index, _) in sketch.tag_names() {
+            let index = index as usize;
+            let links = sketch.links(index);
+            let all = links.iter().fold(0, |all, &id| all | self.see(id).shape.0);
+            if !Shape(all).is_known() {
                 return false;
             }
-            for &id in sketch.links(next) {
-                if (1..=sketch.len() as u32).contains(&id)
-                    && !self.seen[id as usize].shape.is_known()
-                {
-                    if path.tried[id as usize - 1] {
-                        return false;
-                    }
-                    path.open.push(id - 1);
-                }
-            }
+            let Some(seen) = self.hash(sketch, key, index, links, Shape(all)) else { return false };
+            self.take(index, seen);
         }
         true
+    }
+
+    /// Takes what a type itself is.
+    #[inline(always)]
+    fn take(&mut self, index: usize, itself: Seen) {
+        self.own[index] = itself.identity;
+        if itself.shape.has_array() {
+            self.arrays[index] = true;
+        }
+    }
+
+    /// The first of these references whose identity is not known, from where `at` is.
+    #[inline(always)]
+    fn missing(&self, links: &[u32], at: &mut Open) -> Option<u32> {
+        while let Some(&id) = links.get(at.done as usize) {
+            let shape = self.see(id).shape;
+            if !shape.is_known() {
+                return Some(id);
+            }
+            at.all.0 |= shape.0;
+            at.done += 1;
+        }
+        None
+    }
+
+    /// The identity and shape of a type whose references are all known and are of these shapes;
+    /// `None` where it is nested too deep.
+    #[inline(always)]
+    fn hash(
+        &self,
+        sketch: &Sketch,
+        key: &Key,
+        index: usize,
+        links: &[u32],
+        all: Shape,
+    ) -> Option<Seen> {
+        let shape = all.above(&GROWTHS[sketch.kind(index)? as usize]);
+        let secrets = key.types.get(all.level_above())?;
+        if shape.is_too_deep() {
+            return None;
+        }
+        let part = sketch.part(index);
+        let identity = match *links {
+            [id] => {
+                let mut row = secrets.row(part);
+                row.link(self.see(id).identity);
+                row.hash()
+            }
+            _ => secrets.hash(part, links, |&id| self.see(id).identity),
+        };
+        Some(Seen { identity, shape })
     }
 
     /// What types that refer to the one at `index` see.
