@@ -69,6 +69,19 @@ pub(super) struct Level {
     last: Identity,
 }
 
+/// Draws random words from the one source of randomness in the standard library: SipHash under a
+/// random key.
+pub(super) fn draw() -> impl FnMut() -> u64 {
+    let random = RandomState::new();
+    let mut count = 0u64;
+    move || {
+        count += 1;
+        let mut hasher = random.build_hasher();
+        hasher.write_u64(count);
+        hasher.finish()
+    }
+}
+
 /// All secrets.
 #[derive(Debug)]
 pub struct Key {
@@ -85,20 +98,8 @@ impl Key {
     pub fn of_process() -> &'static Key {
         static KEY: OnceLock<Key> = OnceLock::new();
         KEY.get_or_init(|| {
-            // The one source of randomness in the standard library: SipHash under a random key.
-            let random = RandomState::new();
-            let mut count = 0u64;
-            let mut draw = || {
-                count += 1;
-                let mut hasher = random.build_hasher();
-                hasher.write_u64(count);
-                2 + hasher.finish() % (P - 2)
-            };
-            let mut pair = || Identity(draw(), draw());
-            let mut level = |numbers| {
-                let factors = (0..numbers).map(|_| pair()).collect();
-                Level { factors, point: pair(), last: pair() }
-            };
+            let mut draw = draw();
+            let mut level = |numbers| Level::new(numbers, &mut draw);
             Key {
                 names: level(HASHES),
                 tags: level(HASHES),
@@ -160,6 +161,19 @@ fn few(text: &[u8]) -> u64 {
 }
 
 impl Level {
+    /// For sums of so many numbers: [`HASHES`] or [`WORDS`], by what they are.
+    fn new(numbers: usize, draw: &mut impl FnMut() -> u64) -> Level {
+        let mut factor = || 2 + draw() % (P - 2);
+        let mut pair = || Identity(factor(), factor());
+        let factors = (0..numbers).map(|_| pair()).collect();
+        Level { factors, point: pair(), last: pair() }
+    }
+
+    /// For rows of words alone.
+    pub fn of_words(draw: &mut impl FnMut() -> u64) -> Level {
+        Level::new(WORDS, draw)
+    }
+
     /// A row that begins with a number of its own for either sum.
     #[inline]
     pub fn row(&self, first: Identity) -> Row<'_> {

@@ -45,6 +45,7 @@
 //! Cost: a sum over the letters of each member and over what it refers to, and a probe for each type;
 //! about as much as reading the DWARF.
 
+mod bulk;
 mod hash;
 mod known;
 mod merge;
@@ -52,6 +53,7 @@ mod rebase;
 mod sketch;
 mod types;
 
+pub use bulk::{Block, Bulk, PAIRS};
 pub use hash::{Identity, Key, Name};
 pub use known::Known;
 pub use merge::{Assigned, Merge};
