@@ -6,12 +6,14 @@
 //! so memory stays within a few times of it (compressed sections: their declared size, bounded).
 
 pub mod btf_ids;
+mod fixups;
 pub mod install;
 mod raw_btf;
 mod relocate;
 mod section;
 mod symbols;
 
+pub use fixups::{Fixup, Fixups, Word};
 pub use raw_btf::{NoBtf, raw_btf};
 pub use section::{Image, Section, open_regular};
 pub use symbols::{Symbol, Symbols};

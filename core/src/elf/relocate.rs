@@ -6,6 +6,7 @@
 //! is an error: a name or reference that is off by one relocation would be wrong BTF. Cost: one
 //! pass over the table, about 3 ns an entry.
 
+use super::fixups::{Fixups, Word};
 use super::{ElfError, Image, Result, Section, Symbols};
 use crate::btf::Endian;
 use object::elf;
@@ -119,6 +120,8 @@ struct Like {
     value: u64,
     /// Bytes of the word, 0 where there is no such entry yet.
     size: usize,
+    /// What it tells.
+    word: Option<Word>,
 }
 
 /// A table has some tens of pairs of symbol and type, in turn: strings, lines, code. Of an entry
@@ -144,19 +147,24 @@ impl Lately {
     }
 
     /// The next entries may be like this one, which sets a word of `size` bytes.
-    fn note(&mut self, entry: &[u8], value: u64, size: usize) {
+    fn note(&mut self, entry: &[u8], value: u64, size: usize, word: Option<Word>) {
         if self.usual
             && matches!(size, 4 | 8)
             && let Some(&[_, info, _]) = entry.as_chunks::<8>().0.first_chunk::<3>()
         {
             let info = u64::from_le_bytes(info);
-            self.likes[Lately::place(info)] = Like { info, value, size };
+            self.likes[Lately::place(info)] = Like { info, value, size, word };
         }
     }
 
-    /// Whether the entry is like one before, and is done.
+    /// Whether the entry is like one before, and is done; `told` is told where and what it is.
     #[inline]
-    fn apply(&self, entry: &[u8], bytes: &mut [u8]) -> bool {
+    fn apply(
+        &self,
+        entry: &[u8],
+        bytes: &mut [u8],
+        told: &mut impl FnMut(usize, Option<Word>),
+    ) -> bool {
         let Some(&[offset, info, addend]) = entry.as_chunks::<8>().0.first_chunk::<3>() else {
             return false;
         };
@@ -172,11 +180,13 @@ impl Lately {
             && let Some(target) = rest.first_chunk_mut::<4>()
         {
             target.copy_from_slice(&word[..4]);
+            told(at, like.word);
             return true;
         }
         match rest.first_chunk_mut::<8>() {
             Some(target) if like.size == 8 => {
                 *target = word;
+                told(at, like.word);
                 true
             }
             _ => false,
@@ -184,20 +194,39 @@ impl Lately {
     }
 }
 
-/// Applies one table of relocations to the bytes of the section it targets.
+/// Applies one table of relocations to the bytes of the section it targets, and notes which words
+/// those are, if anybody asks.
 pub(super) fn apply(
     image: &Image,
-    section: &Section,
-    table: &Section,
+    [section, table]: [&Section; 2],
     entries: &[u8],
     symbols: &Symbols,
     bytes: &mut [u8],
+    fixups: Option<&mut Fixups>,
+) -> Result<()> {
+    match fixups {
+        None => apply_all(image, [section, table], entries, symbols, bytes, |_, _| ()),
+        Some(fixups) => {
+            fixups.reserve(entries.len() / 24);
+            let told = |at, word| fixups.add(at, word);
+            apply_all(image, [section, table], entries, symbols, bytes, told)
+        }
+    }
+}
+
+fn apply_all(
+    image: &Image,
+    [section, table]: [&Section; 2],
+    entries: &[u8],
+    symbols: &Symbols,
+    bytes: &mut [u8],
+    mut told: impl FnMut(usize, Option<Word>),
 ) -> Result<()> {
     let rela = table.kind == elf::SHT_RELA;
     let word = if image.is_64 { 8 } else { 4 };
     let mut lately = Lately::new(image, rela);
     for entry in entries.chunks_exact(word * if rela { 3 } else { 2 }) {
-        if lately.apply(entry, bytes) {
+        if lately.apply(entry, bytes, &mut told) {
             continue;
         }
         let offset = image.number(&entry[..word]);
@@ -228,8 +257,13 @@ pub(super) fn apply(
         let addend = |bytes: &[u8], size: usize| -> Result<u64> {
             if rela { Ok(image.number(&entry[2 * word..])) } else { read(bytes, size) }
         };
+        let word = match op {
+            Op::Set(size) if lately.usual => Word::of(home, size),
+            _ => None,
+        };
+        told(at, word);
         if let Op::Set(size) = op {
-            lately.note(entry, value, size);
+            lately.note(entry, value, size, word);
         }
         let (size, result) = match op {
             Op::Ignore => continue,

@@ -1,5 +1,6 @@
 //! The section table and the bytes of sections.
 
+use super::fixups::Fixups;
 use super::{ElfError, Result, Symbols};
 use crate::btf::Endian;
 use object::elf;
@@ -195,6 +196,16 @@ impl Image {
     ///
     /// Only in a relocatable file: a linked one may keep its relocations, already applied.
     pub fn read_relocated(&self, section: &Section, symbols: &Symbols) -> Result<Vec<u8>> {
+        self.read_and_tell(section, symbols, None)
+    }
+
+    /// The same, and which words were relocated.
+    pub fn read_and_tell(
+        &self,
+        section: &Section,
+        symbols: &Symbols,
+        mut fixups: Option<&mut Fixups>,
+    ) -> Result<Vec<u8>> {
         let mut bytes = self.read(section)?;
         if self.relocatable {
             let mut room = self.len;
@@ -207,7 +218,8 @@ impl Image {
                         section.malformed("its relocations are larger than the file")
                     })?;
                     self.read_parts(table, |entries| {
-                        super::relocate::apply(self, section, table, entries, symbols, &mut bytes)
+                        let (of, fixups) = ([section, table], fixups.as_deref_mut());
+                        super::relocate::apply(self, of, entries, symbols, &mut bytes, fixups)
                     })?;
                 }
             }
