@@ -5,7 +5,7 @@ use crate::elf::Image;
 use object::elf;
 
 /// What an architecture's DWARF needs to be understood.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Byte order.
     pub endian: Endian,

@@ -309,6 +309,8 @@ pub(super) struct Refers {
     pub by_signature: bool,
     /// To a supplementary file.
     pub outside: bool,
+    /// To something by its number in a table of another section.
+    pub by_number: bool,
 }
 
 impl Refers {
@@ -321,6 +323,20 @@ impl Refers {
             | dw::DW_FORM_strp_sup
             | dw::DW_FORM_GNU_ref_alt
             | dw::DW_FORM_GNU_strp_alt => self.outside = true,
+            dw::DW_FORM_strx
+            | dw::DW_FORM_strx1
+            | dw::DW_FORM_strx2
+            | dw::DW_FORM_strx3
+            | dw::DW_FORM_strx4
+            | dw::DW_FORM_addrx
+            | dw::DW_FORM_addrx1
+            | dw::DW_FORM_addrx2
+            | dw::DW_FORM_addrx3
+            | dw::DW_FORM_addrx4
+            | dw::DW_FORM_loclistx
+            | dw::DW_FORM_indirect
+            | dw::DW_FORM_GNU_addr_index
+            | dw::DW_FORM_GNU_str_index => self.by_number = true,
             _ => {}
         }
     }
@@ -330,6 +346,7 @@ impl Refers {
         self.across |= other.across;
         self.by_signature |= other.by_signature;
         self.outside |= other.outside;
+        self.by_number |= other.by_number;
     }
 }
 

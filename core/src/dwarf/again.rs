@@ -9,9 +9,9 @@ use super::read::{self, One};
 use super::unit::Group;
 use crate::btf::types::map_ids;
 use crate::features::Features;
-use crate::identity::Links;
 use crate::target::Target;
 use std::fmt;
+use std::sync::Arc;
 
 /// Bytes that are read again, by those of the group: types within types are read with each of them.
 const AGAIN: usize = 2;
@@ -23,7 +23,7 @@ pub struct Again<'d> {
     /// From the first one on.
     reader: Option<Box<One<'d>>>,
     /// Where the DIEs stand in the group, by position of their types.
-    places: Vec<u32>,
+    places: Arc<Vec<u32>>,
     /// How many more bytes are read.
     left: usize,
 }
@@ -35,8 +35,17 @@ impl fmt::Debug for Again<'_> {
 }
 
 impl<'d> Again<'d> {
-    pub(super) fn new(group: &'d Group<'d>, features: &'d Features, places: Vec<u32>) -> Again<'d> {
+    pub(super) fn new(
+        group: &'d Group<'d>,
+        features: &'d Features,
+        places: Arc<Vec<u32>>,
+    ) -> Again<'d> {
         Again { group, features, reader: None, places, left: AGAIN * group.size() }
+    }
+
+    /// Where the DIEs stand in the group.
+    pub(super) fn places(&self) -> Arc<Vec<u32>> {
+        Arc::clone(&self.places)
     }
 
     /// Number of types.
@@ -49,18 +58,18 @@ impl<'d> Again<'d> {
         self.places.is_empty()
     }
 
-    /// Writes the type at `index` into `words`, which are empty; `links` are those of the sketch.
+    /// Writes the type at `index` into `words`, which are empty; `links` is what it refers to.
     ///
     /// Where it would be too much to read, gives all types, written down.
     pub fn write(
         &mut self,
         index: usize,
-        links: &Links,
+        links: &[u32],
         words: &mut Vec<u32>,
     ) -> Result<Option<Written<'d>>> {
         let new = || Box::new(One::of(self.group, self.features));
         let read = self.reader.get_or_insert_with(new).read(self.places[index], words)?;
-        let mut links = links.of(index).iter();
+        let mut links = links.iter();
         map_ids(words, |_| links.next().copied().unwrap_or(0));
         match self.left.checked_sub(read) {
             Some(left) => {

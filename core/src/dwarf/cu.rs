@@ -4,7 +4,6 @@ use super::Result;
 use super::again::Again;
 use crate::btf::Types;
 use crate::btf::strings;
-use crate::identity::Links;
 
 /// A string of the file by where it begins, a number of [`Texts`]; 0 for none.
 ///
@@ -143,7 +142,9 @@ pub struct Cu<'d> {
     /// Functions that are defined here and known to the symbol table.
     pub functions: Vec<Function>,
     /// Variables with a static address.
-    pub variables: Vec<Variable<'d>>,
+    pub variables: Vec<Variable>,
+    /// What location lists told of parameters.
+    pub lists: Vec<Listed>,
     /// References that lead nowhere, taken as void.
     pub lost_references: usize,
     /// What BTF has no kind for.
@@ -179,9 +180,9 @@ impl Written<'_> {
         self.len() == 0
     }
 
-    /// Writes the type at `index` into `words`, which are emptied first; `links` are those of the
-    /// sketch, where there is one.
-    pub fn write(&mut self, index: usize, links: &Links, words: &mut Vec<u32>) -> Result<()> {
+    /// Writes the type at `index` into `words`, which are emptied first; `links` is what it
+    /// refers to, where it was sketched.
+    pub fn write(&mut self, index: usize, links: &[u32], words: &mut Vec<u32>) -> Result<()> {
         words.clear();
         match self {
             Written::Down(types) => words.extend_from_slice(types.get(index).0),
@@ -226,6 +227,8 @@ pub struct DeclTag {
 /// A function's prototype as one DIE tells it.
 #[derive(Clone, Debug)]
 pub struct Function {
+    /// Name number.
+    pub name: u32,
     /// Index in the table of ELF functions.
     pub symbol: u32,
     /// Return type.
@@ -251,9 +254,11 @@ pub struct Param {
 
 /// A variable at CU level with a static address.
 #[derive(Clone, Debug)]
-pub struct Variable<'d> {
-    /// Name.
-    pub name: &'d [u8],
+pub struct Variable {
+    /// Offset of its DIE in the group.
+    pub die: u32,
+    /// Name number.
+    pub name: u32,
     /// Type.
     pub ty: u32,
     /// Visible outside its CU.
@@ -262,6 +267,17 @@ pub struct Variable<'d> {
     pub address: u64,
     /// Size in bytes.
     pub size: u64,
-    /// Texts of its declaration tags.
-    pub tags: Vec<&'d [u8]>,
+    /// Texts of its declaration tags, name numbers.
+    pub tags: Vec<u32>,
+}
+
+/// What a location list told of a parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    /// Offset of the parameter's DIE in the group.
+    pub die: u32,
+    /// The register that it should be in, a `DW_OP_reg*`.
+    pub expected: u8,
+    /// It is in another one.
+    pub unexpected: bool,
 }

@@ -18,20 +18,24 @@ mod bytes;
 mod cu;
 mod emit;
 mod entries;
+mod fingerprint;
 mod layout;
 mod offsets;
 mod quick;
 mod read;
 mod resolve;
 mod tables;
+mod told;
 mod unit;
 mod walk;
 mod whole;
 
 pub use again::Again;
-pub use cu::{Cu, DeclTag, Function, Param, Substitute, Texts, Variable, Written};
+pub use cu::{Cu, DeclTag, Function, Listed, Param, Substitute, Texts, Variable, Written};
 pub use entries::{Entry, Value};
+pub use fingerprint::Fingerprint;
 pub use read::{read, sketch};
+pub use told::Told;
 pub use unit::{Debug, Group, LoadError, language};
 
 use thiserror::Error;

@@ -14,6 +14,7 @@ use crate::dwarf::attributes::Attributes;
 use crate::features::Features;
 use crate::identity::{FILE_INT, Sketch};
 use crate::target::Target;
+use std::sync::Arc;
 
 /// What the pass over the DIEs leaves to be done when all offsets are known.
 #[derive(Default)]
@@ -226,7 +227,7 @@ pub(super) fn sketched<'d>(
         asked |= sketch.kind(id as usize - 1) == Some(Kind::Struct);
         false
     });
-    cu.types = Written::Again(Again::new(group, features, places));
+    cu.types = Written::Again(Again::new(group, features, Arc::new(places)));
     (!asked).then_some((cu, sketch))
 }
 
@@ -402,6 +403,7 @@ impl Pending {
                 |&(text, component): &(Text, i32)| DeclTag { value: text.0, target: 0, component };
             let tags = f.tags.iter().map(tag).collect();
             found.push(Function {
+                name: name.0,
                 symbol,
                 ret: f.ty,
                 params,
@@ -421,14 +423,15 @@ impl Pending {
                 .specification
                 .and_then(|s| self.variables.binary_search_by_key(&s, |v| v.offset).ok())
                 .map_or(variable, |i| &self.variables[i]);
-            let Some(name) = told.name.map(|name| cu.texts.get(name.0)) else { continue };
+            let Some(name) = told.name else { continue };
             cu.variables.push(Variable {
-                name,
+                die: variable.offset,
+                name: name.0,
                 ty: told.ty,
                 external: told.external,
                 address,
                 size: layout::size_of(types, told.ty, target.pointer_size),
-                tags: variable.tags.iter().map(|text| cu.texts.get(text.0)).collect(),
+                tags: variable.tags.iter().map(|text| text.0).collect(),
             });
         }
     }

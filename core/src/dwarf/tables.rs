@@ -9,6 +9,7 @@ use super::bytes::Cursor;
 use super::quick::{Quick, Quicks};
 use foldhash::fast::{FixedState, RandomState};
 use hashbrown::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The abbreviations of one unit.
@@ -22,6 +23,8 @@ pub(super) struct Table {
     pub quicks: Box<Quicks>,
     /// Where references of any lead.
     pub refers: Refers,
+    /// Where it stands in `.debug_abbrev`.
+    pub place: Range<usize>,
 }
 
 /// The tables of a file.
@@ -55,8 +58,9 @@ impl<'d> Tables<'d> {
         }
         let bad = || gimli::Error::OffsetOutOfBounds(offset as u64);
         let rest = self.section.get(offset..).ok_or_else(bad)?;
-        let (table, len) = self.read(&rest[..rest.len().min(self.left)], sizes)?;
+        let (mut table, len) = self.read(&rest[..rest.len().min(self.left)], sizes)?;
         self.left -= len;
+        table.place = offset..offset + len;
         let table = Arc::new(table);
         self.known.insert((offset, sizes), Arc::clone(&table));
         Ok(table)
@@ -69,6 +73,7 @@ impl<'d> Tables<'d> {
             far: HashMap::default(),
             quicks: Box::new([Quick::NOT; 256]),
             refers: Refers::default(),
+            place: 0..0,
         };
         let mut cursor = Cursor::new(section);
         for count in 1.. {

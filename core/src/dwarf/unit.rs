@@ -6,7 +6,7 @@ use super::cu::{Text, Texts};
 use super::tables::{Table, Tables};
 use super::{DwarfError, Result};
 use crate::btf::{Endian, strings};
-use crate::elf::{self, Image, Symbols};
+use crate::elf::{self, Fixups, Image, Symbols};
 use gimli::constants as dw;
 use gimli::{
     DebugAddr, DebugAddrBase, DebugAddrIndex, DebugInfo, DebugLoc, DebugLocLists,
@@ -37,6 +37,10 @@ pub struct Debug {
     pub(super) loclists: Vec<u8>,
     /// Some strings may be very long.
     long_names: bool,
+    /// The words of `info` that were relocated, where that was asked for.
+    pub(super) fixups: Option<Fixups>,
+    /// Bytes of strings that may still be hashed: each unit has its own.
+    pub(super) hashed: AtomicI64,
     /// Entries of location lists that may still be read: each list is wanted about once.
     list_entries: AtomicI64,
     /// The linker's note says whether CUs refer to each other.
@@ -62,6 +66,8 @@ pub(super) struct Unit<'d> {
     pub len: usize,
     /// Offset of the root DIE in `.debug_info`.
     pub root: usize,
+    /// The same of what follows it.
+    pub body: usize,
     pub encoding: Encoding,
     pub abbreviations: Arc<Table>,
     pub name: &'d [u8],
@@ -104,6 +110,13 @@ pub(super) enum Location<'d> {
     ListIndex(u64),
 }
 
+impl Location<'_> {
+    /// Whether it stands in another section.
+    pub fn is_list(&self) -> bool {
+        !matches!(self, Location::Expression(_))
+    }
+}
+
 /// The language that pahole's users call by this name, as in `--lang_exclude=rust,asm`.
 pub fn language(name: &str) -> Option<DwLang> {
     let name = name.to_ascii_lowercase();
@@ -120,13 +133,30 @@ pub fn language(name: &str) -> Option<DwLang> {
 impl Debug {
     /// Reads and relocates the debug sections. Cost: their bytes, once.
     pub fn load(image: &Image, symbols: &Symbols) -> std::result::Result<Debug, LoadError> {
-        let load = |name: &str| -> elf::Result<Vec<u8>> {
+        Debug::read(image, symbols, None)
+    }
+
+    /// The same, for units to be recognised by their fingerprints.
+    pub fn load_to_compare(
+        image: &Image,
+        symbols: &Symbols,
+    ) -> std::result::Result<Debug, LoadError> {
+        Debug::read(image, symbols, Some(Fixups::default()))
+    }
+
+    fn read(
+        image: &Image,
+        symbols: &Symbols,
+        mut fixups: Option<Fixups>,
+    ) -> std::result::Result<Debug, LoadError> {
+        let read = |name: &str, fixups: Option<&mut Fixups>| -> elf::Result<Vec<u8>> {
             match image.debug_section(name) {
-                Some(section) => image.read_relocated(section, symbols),
+                Some(section) => image.read_and_tell(section, symbols, fixups),
                 None => Ok(Vec::new()),
             }
         };
-        let info = load("info")?;
+        let load = |name: &str| read(name, None);
+        let info = read("info", fixups.as_mut())?;
         if info.is_empty() {
             return Err(DwarfError::Missing.into());
         }
@@ -137,6 +167,8 @@ impl Debug {
             info,
             abbrev: load("abbrev")?,
             long_names: [&str, &line_str].iter().any(|s| strings::has_long(s, LONG_NAME)),
+            hashed: AtomicI64::new(2 * str.len() as i64),
+            fixups,
             str,
             line_str,
             str_offsets: load("str_offsets")?,
@@ -274,6 +306,11 @@ impl<'d> Group<'d> {
         })
     }
 
+    /// How many there are.
+    pub fn units(&self) -> usize {
+        self.units.len()
+    }
+
     /// Bytes of DWARF: how much work the group is.
     pub fn size(&self) -> usize {
         self.len
@@ -299,6 +336,7 @@ impl<'d> Unit<'d> {
             offset,
             len: header.length_including_self(),
             root: offset + header.size_of_header(),
+            body: 0,
             encoding,
             abbreviations: tables.get(header.debug_abbrev_offset().0, sizes)?,
             name: b"",
@@ -325,6 +363,7 @@ impl<'d> Unit<'d> {
                 field => values.push((field, unit.read(step, &mut cursor)?)),
             }
         }
+        unit.body = cursor.position();
         for (field, raw) in &values {
             let base = || usize::try_from(raw.number).unwrap_or(usize::MAX);
             match field {

@@ -9,7 +9,7 @@ use super::abbreviations::{Plan, Spots, What};
 use super::annotations;
 use super::attributes::{self, Attributes};
 use super::bytes::Cursor;
-use super::cu::{Cu, Text};
+use super::cu::{Cu, Listed, Text};
 use super::emit::{Emitter, Head, Member, Place, Sink};
 use super::offsets::OffsetMap;
 use super::resolve::Pending;
@@ -286,7 +286,15 @@ impl<'a, 'd> Walk<'a, 'd> {
                 *params += 1;
                 let unexpected = match (a.location(), self.target.register(position)) {
                     (Some(location), Some(expected)) => {
-                        attributes::in_unexpected_register(unit, location, expected)?
+                        let found = attributes::in_unexpected_register(unit, location, expected)?;
+                        if location.is_list() {
+                            self.out.cu.lists.push(Listed {
+                                die: offset,
+                                expected,
+                                unexpected: found,
+                            });
+                        }
+                        found
                     }
                     _ => false,
                 };

@@ -3,6 +3,7 @@
 use super::functions::Skipped;
 use super::kept::Given;
 use super::notes::Notes;
+use super::relink::Unit;
 use super::variables::{Placed, Rules, Sections};
 use super::{EncodeError, Features, FunctionTable, functions};
 use crate::btf::kind::Kind;
@@ -14,6 +15,7 @@ use crate::dwarf::{Cu, Function, Texts};
 use crate::identity::{Assigned, FILE_INT, Identities, Links, Merge, Sketch};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// Kinds whose types BTF does not take without a name.
 fn needs_name(info: u32) -> bool {
@@ -23,10 +25,61 @@ fn needs_name(info: u32) -> bool {
     )
 }
 
-/// One CU, and the identities of its types; none where all types go to the exact engine.
+/// One CU, and the identities of its types.
 pub(super) struct Read<'d> {
-    pub cu: Cu<'d>,
-    pub identified: Option<(Sketch, Identities)>,
+    cu: Cu<'d>,
+    identified: Identified,
+}
+
+/// What tells the types of a CU apart.
+enum Identified {
+    /// Nothing: all go to the exact engine.
+    Not,
+    Own(Sketch, Identities),
+    /// Kept for the next link.
+    Shared(Arc<Unit>),
+}
+
+impl<'d> Read<'d> {
+    /// All types go to the exact engine.
+    pub fn exactly(cu: Cu<'d>) -> Read<'d> {
+        Read { cu, identified: Identified::Not }
+    }
+
+    pub fn own(cu: Cu<'d>, sketch: Sketch, identities: Identities) -> Read<'d> {
+        Read { cu, identified: Identified::Own(sketch, identities) }
+    }
+
+    pub fn shared(cu: Cu<'d>, unit: Arc<Unit>) -> Read<'d> {
+        Read { cu, identified: Identified::Shared(unit) }
+    }
+}
+
+impl Identified {
+    fn types(&self) -> Option<(&Sketch, &Identities)> {
+        match self {
+            Identified::Not => None,
+            Identified::Own(sketch, identities) => Some((sketch, identities)),
+            Identified::Shared(unit) => Some((&unit.sketch, &unit.identities)),
+        }
+    }
+}
+
+/// What the types of a CU refer to.
+enum Referred {
+    Not,
+    Own(Links),
+    Shared(Arc<Unit>),
+}
+
+impl Referred {
+    fn of(&self, index: usize) -> &[u32] {
+        match self {
+            Referred::Not => &[],
+            Referred::Own(links) => links.of(index),
+            Referred::Shared(unit) => unit.sketch.links(index),
+        }
+    }
 }
 
 /// The string offsets of names, by their number.
@@ -49,8 +102,10 @@ pub(super) struct File<'base, 'd> {
     strings: Interner<'base>,
     names: Offsets,
     merge: Option<Merge<'base>>,
-    /// CUs, and the classes and links of their types.
-    units: Vec<(Cu<'d>, Vec<u32>, Links)>,
+    /// CUs, and the classes and references of their types.
+    units: Vec<(Cu<'d>, Vec<u32>, Referred)>,
+    /// What is kept for the next link.
+    shared: Vec<Arc<Unit>>,
     /// The type that indexes all arrays: the first `int` of the file.
     int: Option<u32>,
     /// Of each type, whether it is doubtful.
@@ -66,6 +121,7 @@ pub(super) struct Finished {
     pub warnings: Vec<String>,
     pub skipped: Vec<Skipped>,
     pub given: Option<Given>,
+    pub shared: Vec<Arc<Unit>>,
 }
 
 impl<'base, 'd> File<'base, 'd> {
@@ -82,6 +138,7 @@ impl<'base, 'd> File<'base, 'd> {
             names: Offsets::default(),
             merge,
             units: Vec::new(),
+            shared: Vec::new(),
             int: None,
             doubtful: Vec::new(),
             functions: Vec::new(),
@@ -93,15 +150,24 @@ impl<'base, 'd> File<'base, 'd> {
     /// Takes the next CU in; where all types go to the exact engine it is appended at once.
     pub fn add(&mut self, read: Read<'d>, vars: &Rules<'_>) -> Result<(), EncodeError> {
         let Read { cu, identified } = read;
-        let (Some(merge), Some((sketch, identities))) = (&mut self.merge, identified) else {
-            return self.append(cu, 0, &[], &Links::default(), vars);
+        let (Some(merge), Some((sketch, identities))) = (&mut self.merge, identified.types())
+        else {
+            return self.append(cu, 0, &[], &Referred::Not, vars);
         };
         if cu.int != 0 && self.int.is_none() {
             self.int = Some(cu.int);
             merge.indexes_arrays(identities.own[cu.int as usize - 1]);
         }
-        let classes = merge.add(&sketch, &identities);
-        self.units.push((cu, classes, sketch.into_links()));
+        let classes = merge.add(sketch, identities);
+        let links = match identified {
+            Identified::Not => Referred::Not,
+            Identified::Own(sketch, _) => Referred::Own(sketch.into_links()),
+            Identified::Shared(unit) => {
+                self.shared.push(Arc::clone(&unit));
+                Referred::Shared(unit)
+            }
+        };
+        self.units.push((cu, classes, links));
         Ok(())
     }
 
@@ -124,7 +190,7 @@ impl<'base, 'd> File<'base, 'd> {
         mut cu: Cu<'_>,
         unit: u32,
         classes: &[u32],
-        links: &Links,
+        links: &Referred,
         vars: &Rules<'_>,
     ) -> Result<(), EncodeError> {
         let first = self.btf.next_id();
@@ -148,7 +214,7 @@ impl<'base, 'd> File<'base, 'd> {
         let index_type = index_type.unwrap_or(next);
         let mut words = Vec::new();
         for &index in &kept {
-            cu.types.write(index as usize, links, &mut words)?;
+            cu.types.write(index as usize, links.of(index as usize), &mut words)?;
             let words = &mut words[..];
             map_names(words, |name| self.names.offset(&mut self.strings, cu.texts, name));
             if words[0] == 0 && needs_name(words[1]) {
@@ -190,14 +256,14 @@ impl<'base, 'd> File<'base, 'd> {
             f
         }));
         for v in &cu.variables {
-            let Some((section, offset, size)) = vars.place(v).map_err(EncodeError::Content)? else {
-                continue;
-            };
-            let name = self.strings.intern(v.name);
+            let name = cu.texts.get(v.name);
+            let place = vars.place(v, name).map_err(EncodeError::Content)?;
+            let Some((section, offset, size)) = place else { continue };
+            let name = self.strings.intern(name);
             let var = self.btf.next_id();
             self.btf.types.push(&[name, info(Kind::Var, 0, false), id(v.ty), v.external.into()]);
-            for text in &v.tags {
-                let value = self.strings.intern(text);
+            for &text in &v.tags {
+                let value = self.strings.intern(cu.texts.get(text));
                 self.tag(value, var, -1);
             }
             self.sections.entry(section).or_default().push(Placed { id: var, offset, size });
@@ -244,7 +310,8 @@ impl<'base, 'd> File<'base, 'd> {
             merge => merge.as_ref().and_then(Merge::used),
         };
         let given = (|| Given::of(&self.btf, self.doubtful, self.base?, used?, &met?))();
-        Ok(Finished { btf: self.btf, warnings: self.notes.into_lines(), skipped, given })
+        let (btf, warnings, shared) = (self.btf, self.notes.into_lines(), self.shared);
+        Ok(Finished { btf, warnings, skipped, given, shared })
     }
 }
 

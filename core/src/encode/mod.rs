@@ -12,6 +12,7 @@ mod hint;
 mod ids;
 mod kept;
 mod notes;
+mod relink;
 mod variables;
 
 pub use crate::features::Features;
@@ -20,16 +21,19 @@ pub use bridge::Bridge;
 pub use functions::{Doubt, FunctionTable, Skipped};
 pub use ids::{Ids, IdsWish, resolve_ids};
 pub use kept::{Given, Kept};
+pub use relink::Memory;
 
 use crate::btf::Btf;
 use crate::btf::distill::{DistillError, distill};
 use crate::dedup::{self, Base, DedupError};
-use crate::dwarf::{self, Debug, DwarfError};
+use crate::dwarf::{self, Debug, DwarfError, Group};
 use crate::elf::btf_ids::IdsError;
 use crate::elf::{ElfError, Image};
 use crate::identity::{Identities, Key, Merge};
 use append::{Finished, Read};
 use rayon::prelude::*;
+use relink::Relink;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -93,6 +97,14 @@ pub struct Stages {
     pub ids: Duration,
 }
 
+/// The units of a file, and how many of them were not read since an earlier link had them.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Units {
+    pub all: usize,
+    pub spared: usize,
+}
+
 /// What one encode made.
 #[derive(Debug)]
 pub struct Encoded {
@@ -108,6 +120,10 @@ pub struct Encoded {
     pub ids: Option<Ids>,
     /// What a change of the base needs, where that was asked for and can be told.
     pub kept: Option<Kept>,
+    /// What the next link of the file may begin with, where that was asked for.
+    pub memory: Option<Memory>,
+    /// How many units it has.
+    pub units: Units,
     /// Where the time went.
     pub stages: Stages,
     layout: bool,
@@ -142,6 +158,19 @@ pub fn encode_and_keep(
     run(image, Some(base), features, threads, wish, Way::Keeping)
 }
 
+/// The same as [`encode_and_keep`], where units that an earlier link of the file had are not read
+/// again; nothing is kept where there is no base. The result is the same bytes.
+pub fn encode_relinked(
+    image: &Image,
+    base: Option<&Base>,
+    features: &Features,
+    threads: usize,
+    wish: &IdsWish,
+    earlier: &Memory,
+) -> Result<Encoded, EncodeError> {
+    run(image, base, features, threads, wish, Way::Relinking(earlier))
+}
+
 /// The same, where no type is told by its identity: the exact engine sees them all. The result is
 /// the same bytes; tests and doubters hold one against the other.
 pub fn encode_exactly(
@@ -155,10 +184,11 @@ pub fn encode_exactly(
 }
 
 /// How an encode goes about it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+#[derive(Clone, Copy)]
+enum Way<'m> {
     Usual,
     Keeping,
+    Relinking(&'m Memory),
     Exactly,
 }
 
@@ -168,7 +198,7 @@ fn run(
     features: &Features,
     threads: usize,
     wish: &IdsWish,
-    way: Way,
+    way: Way<'_>,
 ) -> Result<Encoded, EncodeError> {
     if let Some(base) = base
         && base.btf().endian != image.endian
@@ -188,7 +218,10 @@ fn run(
         None if image.debug_section("info").is_none() => return Err(DwarfError::Missing.into()),
         None => return Err(EncodeError::NoSymbols),
     };
-    let debug = Debug::load(image, &symbols)?;
+    let debug = match way {
+        Way::Relinking(_) => Debug::load_to_compare(image, &symbols)?,
+        _ => Debug::load(image, &symbols)?,
+    };
     let lower = base.map(Base::btf);
     let ids = ids::Source::read(image, &symbols, lower, features, wish)?;
     let known = FunctionTable::new(&symbols, features, ids.iter().flat_map(|ids| ids.kfuncs()));
@@ -197,15 +230,16 @@ fn run(
     let target = Target::of(image);
     let groups = debug.groups(&features.lang_exclude)?;
     let size = groups.iter().map(|group| group.size()).sum();
-    let merge = match base {
-        _ if way == Way::Exactly => None,
-        Some(base) if way == Way::Keeping => Some(Merge::new(Some(base.known()))),
-        None => Some(Merge::new(None)),
-        Some(base) => base.known_for(size).map(|known| Merge::new(Some(known))),
+    let keeps = matches!(way, Way::Keeping | Way::Relinking(_));
+    let merge = match (base, way) {
+        (_, Way::Exactly) => None,
+        (None, _) => Some(Merge::new(None)),
+        (Some(base), _) if keeps => Some(Merge::new(Some(base.known()))),
+        (Some(base), _) => base.known_for(size).map(|known| Merge::new(Some(known))),
     };
     let key = merge.is_some().then(Key::of_process);
     let mut file = append::File::new(base, image.endian, merge);
-    if way == Way::Keeping && !features.distilled_base {
+    if keeps && !features.distilled_base {
         file.keep();
     }
     let pool = match threads {
@@ -214,14 +248,23 @@ fn run(
     };
     let vars = variables::Rules::new(image, &symbols, features);
     let find = |name: &[u8]| known.find(name);
+    let relink = match (way, key) {
+        (Way::Relinking(earlier), Some(key)) => {
+            let (debug, known, spared) = (&debug, &known, AtomicUsize::new(0));
+            Some(Relink { earlier, debug, known, target, features, key, spared })
+        }
+        _ => None,
+    };
     let read = |group| -> Result<_, DwarfError> {
-        let Some(key) = key else {
-            let cu = dwarf::read(group, &find, target, features)?;
-            return Ok(Read { cu, identified: None });
-        };
-        let (cu, sketch) = dwarf::sketch(group, &find, target, features, key)?;
-        let identities = Identities::of(&sketch, key);
-        Ok(Read { cu, identified: Some((sketch, identities)) })
+        match (&relink, key) {
+            (Some(relink), _) => relink.read(group),
+            (None, Some(key)) => {
+                let (cu, sketch) = dwarf::sketch(group, &find, target, features, key)?;
+                let identities = Identities::of(&sketch, key);
+                Ok(Read::own(cu, sketch, identities))
+            }
+            (None, None) => Ok(Read::exactly(dwarf::read(group, &find, target, features)?)),
+        }
     };
     let mut rest = &groups[..];
     let mut done: Vec<Read<'_>> = Vec::new();
@@ -253,11 +296,14 @@ fn run(
         lap(&mut stages.dwarf);
     }
     file.append_all(&vars)?;
-    let Finished { mut btf, mut warnings, skipped, given } =
+    let Finished { mut btf, mut warnings, skipped, given, shared } =
         file.finish(&known, &vars, features)?;
     if groups.is_empty() {
         warnings.push("nothing to encode: all of its CUs are in languages left out".into());
     }
+    let spared = relink.as_ref().map_or(0, |relink| relink.spared.load(Relaxed));
+    let units = Units { all: groups.iter().map(Group::units).sum(), spared };
+    let memory = relink.map(|_| Memory::new(shared, features, target));
     lap(&mut stages.append);
     // Of a vmlinux these are 200 MB, as much as the deduplication is about to take.
     drop(groups);
@@ -285,5 +331,16 @@ fn run(
     };
     lap(&mut stages.ids);
     let layout = features.layout && base.is_none();
-    Ok(Encoded { btf, base: distilled, warnings, skipped, ids, kept, stages, layout })
+    Ok(Encoded {
+        btf,
+        base: distilled,
+        warnings,
+        skipped,
+        ids,
+        kept,
+        memory,
+        units,
+        stages,
+        layout,
+    })
 }

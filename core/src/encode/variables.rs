@@ -60,7 +60,7 @@ impl<'a> Rules<'a> {
     /// Where a variable goes: section index, offset and size; `None` where it is left out.
     ///
     /// Errors where the name or type makes the whole file unfit and force is off.
-    pub fn place(&self, v: &Variable<'_>) -> Result<Option<(usize, u32, u32)>, String> {
+    pub fn place(&self, v: &Variable, name: &[u8]) -> Result<Option<(usize, u32, u32)>, String> {
         let home = self.sections.iter().skip(1).find(|s| {
             matches!(s.kind, elf::SHT_PROGBITS | elf::SHT_NOBITS)
                 && s.address <= v.address
@@ -68,12 +68,12 @@ impl<'a> Rules<'a> {
         });
         let Some(home) = home.filter(|s| self.wanted[s.index]) else { return Ok(None) };
         let offset = v.address - home.address;
-        if SKIPPED.iter().any(|prefix| v.name.starts_with(prefix))
-            || offset == 0 && !self.first_objects.contains(&(home.index as u32, v.name))
+        if SKIPPED.iter().any(|prefix| name.starts_with(prefix))
+            || offset == 0 && !self.first_objects.contains(&(home.index as u32, name))
         {
             return Ok(None);
         }
-        let fault = if !is_valid_name(v.name) {
+        let fault = if !is_valid_name(name) {
             "has a name that BTF does not take"
         } else if v.ty == 0 {
             "has no type"
@@ -87,7 +87,7 @@ impl<'a> Rules<'a> {
         if self.force {
             Ok(None)
         } else {
-            Err(format!("variable {} {fault}", String::from_utf8_lossy(v.name)))
+            Err(format!("variable {} {fault}", String::from_utf8_lossy(name)))
         }
     }
 

@@ -138,6 +138,13 @@ impl Sketch {
         }
     }
 
+    /// Bytes that it takes.
+    pub fn size(&self) -> usize {
+        size_of_val(&self.outlines[..])
+            + size_of_val(&self.links[..])
+            + size_of_val(&self.names[..])
+    }
+
     /// Number of types.
     pub fn len(&self) -> usize {
         self.outlines.len()

@@ -181,6 +181,11 @@ impl Identities {
         this
     }
 
+    /// Bytes that they take.
+    pub fn size(&self) -> usize {
+        size_of_val(&self.own[..]) + size_of_val(&self.seen[..]) + size_of_val(&self.arrays[..])
+    }
+
     /// What references to this id see.
     #[inline(always)]
     fn see(&self, id: u32) -> &Seen {
