@@ -113,6 +113,19 @@ class Encoded:
     @property
     def kept(self) -> bytes | None:
         """What `Rebase.install` needs, where it was asked for and types could be told by identity."""
+    @property
+    def units(self) -> tuple[int, int]:
+        """How many compilation units it has, and how many of these were not read."""
+    @property
+    def remembered(self) -> Remembered | None:
+        """What an encode of the next link of the file may begin with, where that was asked for."""
+
+class Remembered:
+    """What the units of one link of a file told; immutable. `Remembered()` is nothing."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
 
 def encode(
     path: Path,
@@ -125,6 +138,7 @@ def encode(
     resolve: bool = True,
     earlier: tuple[str, bytes] | None = None,
     keep: bool = False,
+    remembered: Remembered | None = None,
 ) -> Encoded:
     """DWARF of `path` to BTF: split over `base`, or stand-alone without one.
 
@@ -134,6 +148,9 @@ def encode(
     `resolve`: also find the words for .BTF_ids. Where the file's were resolved before, those of the
     linker are recovered from `earlier` (build id and `pristine` of an earlier sight), or from the BTF
     that it has now over its .BTF.base or `base`; CoreError where that would be a guess.
+
+    `remembered`: of an earlier link of the file; units that it had are not read again. The result is
+    the same bytes, and remembers these units in its turn; over a base, as with `keep`.
     Errors: CoreError.
     """
 

@@ -164,7 +164,7 @@ class Daemon:
 
         def release() -> None:
             self.tree.release_base()
-            self.work.release_bases()
+            self.work.release()
 
         return self.call(release)
 

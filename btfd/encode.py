@@ -21,6 +21,7 @@ from btfd.engine import Base, Core, Encoded, Graph, Moved, Stamp, stamp_of
 from btfd.errors import Busy, Problem, Refused, Superseded, from_os
 from btfd.kbuild import EncoderOptions
 from btfd.kept import Kept, Movable
+from btfd.relinks import Relinks
 from btfd.resolver import Resolver, Settled
 from btfd.store import Held
 from btfd.writers import being_written
@@ -52,6 +53,8 @@ class Request:
     resolver: Resolver = resolver.NATIVE
     kept: Kept | None = None
     """Where types are kept for when only the base will have changed."""
+    relinks: Relinks | None = None
+    """Where units are remembered for when only some of them will have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,8 @@ class Prepared:
     def still(self, request: Request, stamp: Stamp | None) -> bool:
         """Whether the file of this stamp would give the same to this request."""
         mine = self.request
-        same = replace(mine, threads=request.threads, full=request.full) == request
+        threads, full, relinks = request.threads, request.full, request.relinks
+        same = replace(mine, threads=threads, full=full, relinks=relinks) == request
         enough = mine.full or not request.full
         rested = self.began - self.made.stamp[4] >= TICK_NS
         return same and enough and rested and self.made.stamp == stamp
@@ -140,6 +144,7 @@ def prepare(
     base = request.base
     below = base.base if base else None
     features, left_out = usable(request, detached)
+    relinks = request.relinks
     began = time.time_ns()
     made = core.encode(
         path,
@@ -151,7 +156,10 @@ def prepare(
         resolve=detached is None,
         earlier=earlier,
         keep=request.kept is not None and detached is None,
+        remembered=relinks.before(path) if relinks else None,
     )
+    if relinks:
+        relinks.after(path, made)
     if base is not None and not request.force_base:
         check_release(made.vermagic, base)
     if not wanted():

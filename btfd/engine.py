@@ -95,6 +95,20 @@ class Encoded(Protocol):
     def stages(self) -> dict[str, float]: ...
     @property
     def kept(self) -> bytes | None: ...
+    @property
+    def units(self) -> tuple[int, int]:
+        """All, and those that were not read."""
+        ...
+
+    @property
+    def remembered(self) -> "Remembered | None": ...
+
+
+class Remembered(Protocol):
+    """What the units of one link of a file told."""
+
+    @property
+    def size(self) -> int: ...
 
 
 class Moved(Protocol):
@@ -153,12 +167,18 @@ class Core(Protocol):
         resolve: bool,
         earlier: tuple[str, bytes] | None,
         keep: bool = False,
+        remembered: Remembered | None = None,
     ) -> Encoded:
         """DWARF to BTF, over `base` or stand-alone. Writes nothing.
 
         With `resolve` also the words for `.BTF_ids`; `earlier`: build id and pristine words of an
-        earlier sight. With `keep` also what a change of the base needs.
+        earlier sight. With `keep` also what a change of the base needs. With `remembered`, units
+        of an earlier link are not read again.
         """
+        ...
+
+    def remember_nothing(self) -> Remembered:
+        """What the first encode of a file begins with that is to be remembered."""
         ...
 
     def rebase(self, old: Base, new: Base) -> Rebase:
@@ -277,6 +297,7 @@ class Native:
         resolve: bool,
         earlier: tuple[str, bytes] | None,
         keep: bool = False,
+        remembered: Remembered | None = None,
     ) -> Encoded:
         with self._translate(path):
             return self._core.encode(
@@ -289,7 +310,11 @@ class Native:
                 resolve=resolve,
                 earlier=earlier,
                 keep=keep,
+                remembered=_remembered(remembered),
             )
+
+    def remember_nothing(self) -> Remembered:
+        return self._core.Remembered()
 
     def rebase(self, old: Base, new: Base) -> Rebase:
         with self._translate():
@@ -357,6 +382,11 @@ class Native:
 def _own(base: Base | None) -> "_core.Base | None":
     """A base that came from `Native.load_base`, under the name that the extension knows it by."""
     return cast("_core.Base | None", base)
+
+
+def _remembered(remembered: Remembered | None) -> "_core.Remembered | None":
+    """The same of what came from `Native.remember_nothing` or an encode."""
+    return cast("_core.Remembered | None", remembered)
 
 
 def native() -> Core:

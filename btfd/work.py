@@ -35,6 +35,7 @@ from btfd.errors import Problem
 from btfd.feedback import Memory
 from btfd.journal import Recorder
 from btfd.kept import Movable
+from btfd.relinks import Relinks
 from btfd.schedule import Breaker, Job, Scheduler
 from btfd.tree import BASE_CHANGED, NEVER, NEW_LINK, SKIPPED, BuildTree
 
@@ -99,6 +100,7 @@ class Work:
         self._ours: Ours = ours or (lambda *_: False)
         self._progress = progress or (lambda *_: None)
         self._memory = Memory()
+        self._relinks = Relinks(core)
         self._done: queue.SimpleQueue[_Done | _Ready | _Crowd] = queue.SimpleQueue()
         self._crowds = 0
         self._crowded = 0
@@ -197,8 +199,13 @@ class Work:
         alone = self._is_alone(job)
         full = alone and not self.once and job.reason != BASE_CHANGED
         full = full and (job.prepared is None or job.prepared.request.full)
-        full = full and full_is_cheap(os.path.join(self._tree.root, job.path))
-        return replace(request, threads=self.jobs if alone else 1, full=full)
+        path = os.path.join(self._tree.root, job.path)
+        full = full and full_is_cheap(path)
+        # Who edits one module will edit it again.
+        edited = not self.once and job.reason == NEW_LINK
+        relinks = self._relinks if edited and (alone or self._relinks.has(path)) else None
+        threads = self.jobs if alone else 1
+        return replace(request, threads=threads, full=full, relinks=relinks)
 
     def _is_alone(self, job: Job) -> bool:
         """Whether nothing else is to be encoded now. Echoes of our own installs are not."""
@@ -223,9 +230,10 @@ class Work:
             daemon=True,
         ).start()
 
-    def release_bases(self) -> None:
-        """Lets bases go that are only kept to compare with."""
+    def release(self) -> None:
+        """Lets go of what only saves time: bases to compare with, units that may come again."""
         self._memory.release_bases()
+        self._relinks.forget()
 
     def next_due(self) -> float | None:
         """When there will be something to dispatch; None: not by itself."""

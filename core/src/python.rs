@@ -4,6 +4,7 @@
 //! a `CoreError` like any other failure.
 
 mod compare;
+mod encode;
 mod layers;
 mod rebase;
 
@@ -11,24 +12,21 @@ use crate::btf::find::find as find_type;
 use crate::btf::{Btf, BtfError, Endian, Kind};
 use crate::dedup::{self as engine, DedupError};
 use crate::diff::Index;
-use crate::dwarf::language;
-use crate::elf::btf_ids::{Earlier, IdsError, Pristine};
+use crate::elf::btf_ids::{Earlier, IdsError};
 use crate::elf::install::{Edit, InstallError, Installed, Outcome, Stamp, Way};
-use crate::elf::{ElfError, Image, NoBtf, install as installer, open_regular, raw_btf};
-use crate::encode::{self as encoder, EncodeError, Features, IdsWish};
+use crate::elf::{ElfError, Image, NoBtf, install as installer, raw_btf};
+use crate::encode::{self as encoder, EncodeError};
 use crate::features;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyTuple};
 use pyo3::{create_exception, intern};
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 create_exception!(btfd._core, CoreError, PyException, "Input that cannot be served.");
 create_exception!(
@@ -266,174 +264,6 @@ fn stamp_of((dev, ino, size, mtime_ns, ctime_ns): RawStamp) -> Stamp {
     Stamp { dev, ino, size, mtime_ns, ctime_ns }
 }
 
-/// The words of `.BTF_ids`, before and after.
-#[pyclass(frozen, get_all, module = "btfd._core")]
-struct Ids {
-    build_id: Option<String>,
-    pristine: Vec<u8>,
-    fresh: bool,
-    resolved: Vec<u8>,
-    settled: bool,
-    kfunc_flags: u32,
-    arena_parameters: bool,
-}
-
-impl From<encoder::Ids> for Ids {
-    fn from(ids: encoder::Ids) -> Ids {
-        let encoder::Ids { build_id, pristine, resolved, settled, kfunc_flags, arena_parameters } =
-            ids;
-        let Pristine { words: pristine, fresh } = pristine;
-        Ids { build_id, pristine, fresh, resolved, settled, kfunc_flags, arena_parameters }
-    }
-}
-
-/// What one encode made.
-#[pyclass(frozen, module = "btfd._core")]
-struct Encoded {
-    bytes: Vec<u8>,
-    ids: Option<encoder::Ids>,
-    base: Option<Vec<u8>>,
-    #[pyo3(get)]
-    types: usize,
-    #[pyo3(get)]
-    functions: usize,
-    #[pyo3(get)]
-    full_size: Option<usize>,
-    #[pyo3(get)]
-    stamp: RawStamp,
-    #[pyo3(get)]
-    vermagic: Option<String>,
-    #[pyo3(get)]
-    warnings: Vec<String>,
-    #[pyo3(get)]
-    stages: BTreeMap<&'static str, f64>,
-    kept: Option<Vec<u8>>,
-}
-
-#[pymethods]
-impl Encoded {
-    #[getter]
-    fn kept<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        self.kept.as_ref().map(|kept| PyBytes::new(py, kept))
-    }
-
-    #[getter]
-    fn btf<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.bytes)
-    }
-
-    #[getter]
-    fn ids(&self) -> Option<Ids> {
-        self.ids.clone().map(Ids::from)
-    }
-
-    #[getter]
-    fn btf_base<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        self.base.as_ref().map(|base| PyBytes::new(py, base))
-    }
-}
-
-/// `vermagic` of a module's `.modinfo`.
-fn vermagic(image: &Image) -> Result<Option<String>, Failure> {
-    let Some(section) = image.section(b".modinfo") else { return Ok(None) };
-    let bytes = image.read(section)?;
-    let mut entries = bytes.split(|&b| b == 0);
-    let value = entries.find_map(|entry| entry.strip_prefix(b"vermagic="));
-    Ok(value.map(|v| String::from_utf8_lossy(v).into_owned()))
-}
-
-#[pyfunction]
-#[pyo3(signature = (
-    path, base, features, *, lang_exclude=Vec::new(), threads=1, full=false, resolve=true,
-    earlier=None, keep=false,
-))]
-#[allow(clippy::too_many_arguments)] // keywords in Python
-fn encode(
-    py: Python<'_>,
-    path: &Bound<'_, PyAny>,
-    base: Option<&Bound<'_, Base>>,
-    features: Vec<String>,
-    lang_exclude: Vec<String>,
-    threads: usize,
-    full: bool,
-    resolve: bool,
-    earlier: Option<(String, PyBackedBytes)>,
-    keep: bool,
-) -> PyResult<Encoded> {
-    let path = path_of(path)?;
-    let mut on = Features::default();
-    for name in &features {
-        if !on.enable(name) {
-            return Err(PyValueError::new_err(format!("{name:?} is not a feature")));
-        }
-    }
-    for name in &lang_exclude {
-        let unknown = || PyValueError::new_err(format!("{name:?} is not a language"));
-        on.lang_exclude.push(language(name).ok_or_else(unknown)?);
-    }
-    let base = base.map(|b| b.get().base.clone());
-    detached(py, || {
-        let file = open_regular(&path)?;
-        let stamp = Stamp::of(&file)
-            .map_err(|source| ElfError::Io { what: "cannot stat".into(), source })?;
-        let image = Image::open(file)?;
-        let earlier = earlier.as_ref().map(|(id, words)| Earlier { build_id: id, words });
-        let wish = IdsWish { resolve, earlier };
-        let made = match base.as_deref() {
-            Some(base) if keep => encoder::encode_and_keep(&image, base, &on, threads, &wish)?,
-            base => encoder::encode(&image, base, &on, threads, &wish)?,
-        };
-        let begun = Instant::now();
-        let full_size = match base {
-            Some(_) if full => {
-                let ids = made.ids.as_ref();
-                let known = ids.and_then(|ids| Some((ids.build_id.as_ref()?, ids)));
-                let earlier =
-                    known.map(|(build_id, ids)| Earlier { build_id, words: &ids.pristine.words });
-                let wish = IdsWish { resolve: false, earlier: earlier.or(wish.earlier) };
-                Some(encoder::encode(&image, None, &on, threads, &wish)?.btf.byte_len())
-            }
-            _ => None,
-        };
-        let measured = begun.elapsed();
-        let ms = |d: Duration| d.as_secs_f64() * 1e3;
-        let (bytes, base) = (made.to_bytes(), made.base.as_ref().map(Btf::to_bytes));
-        let stages = &made.stages;
-        // Few modules have ids.
-        let resolving = made.ids.as_ref().map(|_| ("ids", ms(stages.ids)));
-        let whole = full_size.map(|_| ("full", ms(measured)));
-        let vermagic = vermagic(&image)?;
-        let kept = made.kept.map(|mut kept| {
-            kept.has_ids = made.ids.is_some();
-            kept.vermagic.clone_from(&vermagic);
-            kept.warnings.clone_from(&made.warnings);
-            kept.to_bytes()
-        });
-        Ok(Encoded {
-            types: made.btf.types.len(),
-            functions: made.btf.types.iter().filter(|t| t.kind() == Some(Kind::Func)).count(),
-            full_size,
-            stamp: raw_stamp(stamp),
-            vermagic,
-            warnings: made.warnings,
-            kept,
-            ids: made.ids,
-            stages: [
-                ("read", ms(stages.read)),
-                ("dwarf", ms(stages.dwarf)),
-                ("append", ms(stages.append)),
-                ("dedup", ms(stages.dedup)),
-            ]
-            .into_iter()
-            .chain(resolving)
-            .chain(whole)
-            .collect(),
-            bytes,
-            base,
-        })
-    })
-}
-
 #[pyfunction]
 #[pyo3(signature = (path, btf, stamp, *, btf_ids=None, base=None))]
 fn install(
@@ -487,7 +317,7 @@ fn resolve_ids(
     btf: PyBackedBytes,
     base: Option<&Bound<'_, Base>>,
     earlier: Option<(String, PyBackedBytes)>,
-) -> PyResult<Option<(Ids, Vec<String>)>> {
+) -> PyResult<Option<(encode::Ids, Vec<String>)>> {
     let path = path_of(path)?;
     let base = base.map(|b| b.get().base.clone());
     detached(py, || {
@@ -583,11 +413,12 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("FEATURES", PyTuple::new(py, features::NAMES)?)?;
     m.add("DEFAULT_FEATURES", PyTuple::new(py, &features::NAMES[..features::DEFAULT])?)?;
     m.add_class::<Base>()?;
-    m.add_class::<Encoded>()?;
-    m.add_class::<Ids>()?;
+    m.add_class::<encode::Encoded>()?;
+    m.add_class::<encode::Ids>()?;
+    m.add_class::<encode::Remembered>()?;
     m.add_class::<rebase::Moved>()?;
     m.add_class::<rebase::Rebase>()?;
-    m.add_function(wrap_pyfunction!(encode, m)?)?;
+    m.add_function(wrap_pyfunction!(encode::encode, m)?)?;
     m.add_function(wrap_pyfunction!(install, m)?)?;
     m.add_function(wrap_pyfunction!(write_detached, m)?)?;
     m.add_function(wrap_pyfunction!(read_section, m)?)?;

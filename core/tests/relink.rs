@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code)]
 mod common;
-#[allow(dead_code)]
 mod random;
 
 use btfd_core::btf::Endian;

@@ -10,9 +10,9 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from btfd.engine import Base, Encoded, Graph, Ids, Moved, Order, Place, Rebase, Stamp, stamp_of
 from btfd.errors import Busy, Refused, Superseded
@@ -50,6 +50,19 @@ class FakeEncoded:
     warnings: list[str] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=lambda: {"read": 1.0, "dwarf": 2.0})
     kept: bytes | None = None
+    units: tuple[int, int] = (1, 0)
+    remembered: "FakeRemembered | None" = None
+
+
+@dataclass(frozen=True)
+class FakeRemembered:
+    """The words of a source, each of which is a unit."""
+
+    words: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return FakeCore.UNIT * len(self.words)
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,8 @@ class FakeCore:
     encoded: Counter[str] = field(default_factory=Counter)
     order: list[str] = field(default_factory=list)
     """What was begun, encodes and moves."""
+    spared: Counter[str] = field(default_factory=Counter)
+    """Units that were not read."""
     moved: Counter[str] = field(default_factory=Counter)
     unsure: set[str] = field(default_factory=set)
     """Names of modules of which nothing can be told without their DWARF."""
@@ -123,6 +138,9 @@ class FakeCore:
     """Every install meets a full disk."""
     denied: set[str] = field(default_factory=set)
     """Names of files that may not be replaced."""
+
+    UNIT: ClassVar[int] = 1 << 20
+    """Bytes that a remembered unit takes."""
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -146,6 +164,7 @@ class FakeCore:
         resolve: bool = True,
         earlier: tuple[str, bytes] | None = None,
         keep: bool = False,
+        remembered: Any = None,
     ) -> Encoded:
         name = os.path.basename(path)
         self.encoded[name] += 1
@@ -159,7 +178,16 @@ class FakeCore:
         below = b"distilled" if "distilled_base" in features else None
         kept = f"{name}|{source}|{','.join(features)};".encode() if keep else None
         whole = 100 if full else None
-        return FakeEncoded(btf, stamp, self.vermagic, btf_base=below, full_size=whole, kept=kept)
+        words = tuple(source.split())
+        made = FakeEncoded(btf, stamp, self.vermagic, btf_base=below, full_size=whole, kept=kept)
+        if remembered is None:
+            return replace(made, units=(len(words), 0))
+        spared = len(set(words) & set(remembered.words))
+        self.spared[name] += spared
+        return replace(made, units=(len(words), spared), remembered=FakeRemembered(words))
+
+    def remember_nothing(self) -> FakeRemembered:
+        return FakeRemembered()
 
     @staticmethod
     def btf_of(source: str, base: Base | None, features: str) -> bytes:
