@@ -7,6 +7,7 @@ Parts, all of them where none is named:
     modules   the time that a pahole process takes, that a btfd process takes, and that the daemon
               takes (base loaded, one thread, encode and install), with the time that only reading
               the debug sections takes
+    relink    a large module of which one unit was edited, where the daemon remembers the others
     tree      every module through the daemon: cold, with another base, with the same base again;
               a quiet edit from its close to its BTF; memory
     vmlinux   from DWARF
@@ -29,14 +30,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import growth, modules, plot, tree, vmlinux
+from bench import growth, modules, plot, relink, tree, vmlinux
 from bench.measure import CannotMeasure, Warm
 from bench.pahole import Pahole
 from tests.kernel.tree import KernelTree, NoTree, present
 from tests.support.btf import load
 from tests.support.run import KBUILD_FEATURES
 
-PARTS = ("modules", "tree", "vmlinux", "growth")
+PARTS = ("modules", "relink", "tree", "vmlinux", "growth")
 
 
 def find_tree(named: str | None) -> KernelTree:
@@ -110,6 +111,8 @@ class Bench:
             match part:
                 case "modules":
                     self.modules(warm, place)
+                case "relink":
+                    self.relink(warm, place)
                 case "tree":
                     result = tree.measure(
                         self.tree, self.pahole, place, self.options.runs, self.jobs
@@ -139,6 +142,15 @@ class Bench:
         if why:
             self.say([f"pahole {self.pahole.version}: {why}"])
         self.say(aligned(modules.table(rows, why is None)))
+
+    def relink(self, warm: Warm, work: Path) -> None:
+        base = load(self.tree.vmlinux)
+        rows = [
+            relink.measure(self.tree, name, self.pahole, warm, base, work, self.options.runs)
+            for name in self.options.module or relink.MODULES
+        ]
+        self.found["relink"] = [row.as_json() for row in rows]
+        self.say(aligned(relink.table(rows)))
 
     def growth(self, warm: Warm, work: Path) -> None:
         points = growth.points(self.tree, warm, work, self.options.runs)
