@@ -16,7 +16,7 @@ from btfd.engine import Core, Encoded, Remembered
 #: Of fewer units, the one that was edited is most.
 FEW = 4
 #: Bytes of all that is remembered.
-LIMIT = 48 << 20
+LIMIT = 40 << 20
 
 
 class Relinks:
