@@ -15,7 +15,7 @@
 
 use super::unit::{Debug, Group, Unit};
 use crate::btf::strings;
-use crate::elf::Word;
+use crate::elf::{Fixup, Word};
 use crate::identity::{Bulk, Identity, PAIRS};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,30 +39,28 @@ impl Fingerprint {
         let range = unit.offset..unit.offset + unit.len;
         let fixups = debug.fixups.as_ref()?.within(range.clone())?;
         let mut bytes = debug.info.get(range)?.to_vec();
-        let (mut base, mut first, mut last) = (None, u32::MAX, 0);
+        // The first string is as good as any for the others to count from.
+        let is_text = |fixup: &&Fixup| fixup.word() == Word::Text;
+        let base = fixups.iter().find(is_text).map_or(0, |fixup| fixup.text());
+        let (mut first, mut last) = (u32::MAX, 0);
         let mut bulk = Bulk::default();
         bulk.begin(fixups.len());
         for fixups in fixups.chunks(2 * PAIRS) {
             let mut block = [[0; 2]; PAIRS];
             for (fixup, told) in fixups.iter().zip(block.as_flattened_mut()) {
-                let (at, word) = (fixup.place() - unit.offset, fixup.word());
-                let rest = bytes.get_mut(at..)?;
-                let place = rest.first_chunk_mut::<4>()?;
-                let mut value = 0;
-                match word {
+                let rest = bytes.get_mut(fixup.place() - unit.offset..)?;
+                let (place, rest) = rest.split_first_chunk_mut::<4>()?;
+                match fixup.word() {
                     Word::Text => {
-                        let text = u32::from_le_bytes(*place);
-                        (first, last) = (first.min(text), last.max(text));
-                        // The first one is as good as any for the others to count from.
-                        value = text.wrapping_sub(*base.get_or_insert(text));
+                        (first, last) = (first.min(fixup.text()), last.max(fixup.text()));
                     }
                     // What stands behind the root DIE could be a name.
                     Word::LineText if fixup.place() >= unit.body => return None,
                     Word::LineText | Word::Place => {}
-                    Word::Address => rest[4..].first_chunk_mut::<4>()?.fill(0),
+                    Word::Address => *rest.first_chunk_mut()? = [0; 4],
                 }
-                rest.first_chunk_mut::<4>()?.fill(0);
-                *told = (at as u64) << 34 | (word as u64) << 32 | u64::from(value);
+                *place = [0; 4];
+                *told = fixup.from(unit.offset, base);
             }
             bulk.block(&block);
         }

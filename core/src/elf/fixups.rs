@@ -2,7 +2,7 @@
 //!
 //! What a unit of DWARF says does not depend on where the linker put it and its strings, but its bytes
 //! do, in these words. Known for the files that have plain words only: 64 bits, little endian, addends
-//! in the table; of others it is known that they are not ([`Fixups::within`]). Cost: 4 bytes a word.
+//! in the table; of others it is known that they are not ([`Fixups::within`]). Cost: 8 bytes a word.
 
 use super::Section;
 use object::elf;
@@ -43,24 +43,39 @@ impl Word {
     }
 }
 
-/// One of them.
+/// One of them: its place, what it tells, and of a [`Word::Text`] its value, packed.
 #[derive(Clone, Copy, Debug)]
-pub struct Fixup(u32);
+pub struct Fixup(u64);
 
 impl Fixup {
-    /// Bits of a kind.
-    const KIND: u32 = 2;
+    const PLACE: u32 = 34;
+    const TELLS: u32 = 32;
 
     /// The place in the section.
     #[inline]
     pub fn place(self) -> usize {
-        (self.0 >> Fixup::KIND) as usize
+        (self.0 >> Fixup::PLACE) as usize
     }
 
     /// What the word there tells.
     #[inline]
     pub fn word(self) -> Word {
-        Word::ALL[self.0 as usize % Word::ALL.len()]
+        Word::ALL[(self.0 >> Fixup::TELLS) as usize % Word::ALL.len()]
+    }
+
+    /// Where the string of a [`Word::Text`] stands; 0 of others.
+    #[inline]
+    pub fn text(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The same word of what begins at `start`, where strings begin at `base`.
+    #[inline]
+    pub fn from(self, start: usize, base: u32) -> u64 {
+        let base = if self.word() == Word::Text { base } else { 0 };
+        let head =
+            (self.0 >> Fixup::TELLS << Fixup::TELLS).wrapping_sub((start as u64) << Fixup::PLACE);
+        head | u64::from(self.text().wrapping_sub(base))
     }
 }
 
@@ -69,7 +84,7 @@ impl Fixup {
 pub struct Fixups {
     all: Vec<Fixup>,
     /// Where the last one ends.
-    end: usize,
+    end: u64,
     /// There are others.
     odd: bool,
 }
@@ -82,11 +97,13 @@ impl Fixups {
 
     /// Adds the word at a place behind all others; `None` for one that is no such.
     #[inline]
-    pub(super) fn add(&mut self, at: usize, word: Option<Word>) {
-        match word {
-            Some(word) if at >= self.end && at >> (u32::BITS - Fixup::KIND) == 0 => {
-                self.all.push(Fixup((at as u32) << Fixup::KIND | word as u32));
-                self.end = at + word.size();
+    pub(super) fn add(&mut self, at: u64, tells: Option<Word>, value: u64) {
+        match tells {
+            Some(tells) if at >= self.end && at >> (u64::BITS - Fixup::PLACE) == 0 => {
+                let text = if tells == Word::Text { value as u32 } else { 0 };
+                let head = at << Fixup::PLACE | (tells as u64) << Fixup::TELLS;
+                self.all.push(Fixup(head | u64::from(text)));
+                self.end = at + tells.size() as u64;
             }
             _ => self.odd = true,
         }

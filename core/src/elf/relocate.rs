@@ -121,7 +121,7 @@ struct Like {
     /// Bytes of the word, 0 where there is no such entry yet.
     size: usize,
     /// What it tells.
-    word: Option<Word>,
+    tells: Option<Word>,
 }
 
 /// A table has some tens of pairs of symbol and type, in turn: strings, lines, code. Of an entry
@@ -147,51 +147,57 @@ impl Lately {
     }
 
     /// The next entries may be like this one, which sets a word of `size` bytes.
-    fn note(&mut self, entry: &[u8], value: u64, size: usize, word: Option<Word>) {
+    fn note(&mut self, entry: &[u8], value: u64, size: usize, tells: Option<Word>) {
         if self.usual
             && matches!(size, 4 | 8)
-            && let Some(&[_, info, _]) = entry.as_chunks::<8>().0.first_chunk::<3>()
+            && let Some(entry) = entry.first_chunk()
         {
-            let info = u64::from_le_bytes(info);
-            self.likes[Lately::place(info)] = Like { info, value, size, word };
+            let [_, info, _] = words(entry);
+            self.likes[Lately::place(info)] = Like { info, value, size, tells };
         }
     }
 
-    /// Whether the entry is like one before, and is done; `told` is told where and what it is.
-    #[inline]
-    fn apply(
+    /// Does entries from the front on while they are like ones before; tells how many, and `told`
+    /// of each which word that is.
+    // Mostly one is like the one just before it. Not in line, to have all that in registers.
+    #[inline(never)]
+    fn run(
         &self,
-        entry: &[u8],
+        entries: &[[u8; 24]],
         bytes: &mut [u8],
-        told: &mut impl FnMut(usize, Option<Word>),
-    ) -> bool {
-        let Some(&[offset, info, addend]) = entry.as_chunks::<8>().0.first_chunk::<3>() else {
-            return false;
-        };
-        let info = u64::from_le_bytes(info);
-        let like = &self.likes[Lately::place(info)];
-        if like.size == 0 || info != like.info {
-            return false;
-        }
-        let at = u64::from_le_bytes(offset) as usize;
-        let word = like.value.wrapping_add(u64::from_le_bytes(addend)).to_le_bytes();
-        let Some(rest) = bytes.get_mut(at..) else { return false };
-        if like.size == 4
-            && let Some(target) = rest.first_chunk_mut::<4>()
-        {
-            target.copy_from_slice(&word[..4]);
-            told(at, like.word);
-            return true;
-        }
-        match rest.first_chunk_mut::<8>() {
-            Some(target) if like.size == 8 => {
-                *target = word;
-                told(at, like.word);
-                true
+        told: &mut impl FnMut(u64, Option<Word>, u64),
+    ) -> usize {
+        let mut like = Like::default();
+        for (done, entry) in entries.iter().enumerate() {
+            let [offset, info, addend] = words(entry);
+            if info != like.info {
+                like = self.likes[Lately::place(info)];
+                if info != like.info {
+                    return done;
+                }
             }
-            _ => false,
+            let value = like.value.wrapping_add(addend);
+            let word = value.to_le_bytes();
+            let Some(rest) = bytes.get_mut(offset as usize..) else { return done };
+            let stored = match like.size {
+                4 => rest.first_chunk_mut::<4>().map(|target| target.copy_from_slice(&word[..4])),
+                8 => rest.first_chunk_mut::<8>().map(|target| *target = word),
+                _ => None,
+            };
+            if stored.is_none() {
+                return done;
+            }
+            told(offset, like.tells, value);
         }
+        entries.len()
     }
+}
+
+/// Offset, info and addend of a usual entry.
+#[inline]
+fn words(entry: &[u8; 24]) -> [u64; 3] {
+    let word = |at: usize| entry[at..].first_chunk().map_or(0, |&word| u64::from_le_bytes(word));
+    [word(0), word(8), word(16)]
 }
 
 /// Applies one table of relocations to the bytes of the section it targets, and notes which words
@@ -205,10 +211,10 @@ pub(super) fn apply(
     fixups: Option<&mut Fixups>,
 ) -> Result<()> {
     match fixups {
-        None => apply_all(image, [section, table], entries, symbols, bytes, |_, _| ()),
+        None => apply_all(image, [section, table], entries, symbols, bytes, |_, _, _| ()),
         Some(fixups) => {
             fixups.reserve(entries.len() / 24);
-            let told = |at, word| fixups.add(at, word);
+            let told = |at, tells, value| fixups.add(at, tells, value);
             apply_all(image, [section, table], entries, symbols, bytes, told)
         }
     }
@@ -220,15 +226,19 @@ fn apply_all(
     entries: &[u8],
     symbols: &Symbols,
     bytes: &mut [u8],
-    mut told: impl FnMut(usize, Option<Word>),
+    mut told: impl FnMut(u64, Option<Word>, u64),
 ) -> Result<()> {
     let rela = table.kind == elf::SHT_RELA;
     let word = if image.is_64 { 8 } else { 4 };
     let mut lately = Lately::new(image, rela);
-    for entry in entries.chunks_exact(word * if rela { 3 } else { 2 }) {
-        if lately.apply(entry, bytes, &mut told) {
-            continue;
+    let mut rest = entries;
+    loop {
+        if lately.usual {
+            rest = &rest[24 * lately.run(rest.as_chunks().0, bytes, &mut told)..];
         }
+        let len = word * if rela { 3 } else { 2 };
+        let Some((entry, after)) = rest.split_at_checked(len) else { break };
+        rest = after;
         let offset = image.number(&entry[..word]);
         let (symbol, kind) = symbol_and_type(image, &entry[word..2 * word]);
         let malformed = |what: &str| {
@@ -257,13 +267,12 @@ fn apply_all(
         let addend = |bytes: &[u8], size: usize| -> Result<u64> {
             if rela { Ok(image.number(&entry[2 * word..])) } else { read(bytes, size) }
         };
-        let word = match op {
+        let tells = match op {
             Op::Set(size) if lately.usual => Word::of(home, size),
             _ => None,
         };
-        told(at, word);
         if let Op::Set(size) = op {
-            lately.note(entry, value, size, word);
+            lately.note(entry, value, size, tells);
         }
         let (size, result) = match op {
             Op::Ignore => continue,
@@ -295,9 +304,11 @@ fn apply_all(
                     _ => old.wrapping_sub(sum),
                 };
                 uleb(tail, new).ok_or_else(outside)?;
+                told(offset, None, 0);
                 continue;
             }
         };
+        told(offset, tells, result);
         let target = place(size).and_then(|r| bytes.get_mut(r)).ok_or_else(outside)?;
         match image.endian {
             Endian::Little => target.copy_from_slice(&result.to_le_bytes()[..size]),
