@@ -166,7 +166,7 @@ impl Identities {
         seen[0] = Seen::leaf(void(key));
         seen.extend_from_slice(lower);
         let mut this = Identities {
-            own: vec![Identity::NONE; len],
+            own: Vec::new(),
             seen,
             int: Seen::leaf(standard_int(key)),
             arrays: vec![false; len],
@@ -177,7 +177,10 @@ impl Identities {
                 this.seen[index as usize + 1] = Seen::leaf(tag(key, kind, name));
             }
         }
-        this.unusual |= !this.settle(sketch, key) || !this.settle_named(sketch, key);
+        let settled = this.settle(sketch, key);
+        // Only those with a name are seen as something else than they are.
+        this.own = this.seen[1..=len].iter().map(|seen| seen.identity).collect();
+        this.unusual |= !settled || !this.settle_named(sketch, key);
         this
     }
 
@@ -222,7 +225,9 @@ impl Identities {
                 }
                 let Some(seen) = self.hash(sketch, key, index, links, at.all) else { return false };
                 self.seen[index + 1] = seen;
-                self.take(index, seen);
+                if seen.shape.has_array() {
+                    self.arrays[index] = true;
+                }
                 if links.is_empty() {
                     self.unusual |= sketch.is_forward(index);
                 }
@@ -244,19 +249,16 @@ impl Identities {
             if !Shape(all).is_known() {
                 return false;
             }
-            let Some(seen) = self.hash(sketch, key, index, links, Shape(all)) else { return false };
-            self.take(index, seen);
+            self.own[index] = Identity::NONE;
+            let Some(itself) = self.hash(sketch, key, index, links, Shape(all)) else {
+                return false;
+            };
+            self.own[index] = itself.identity;
+            if itself.shape.has_array() {
+                self.arrays[index] = true;
+            }
         }
         true
-    }
-
-    /// Takes what a type itself is.
-    #[inline(always)]
-    fn take(&mut self, index: usize, itself: Seen) {
-        self.own[index] = itself.identity;
-        if itself.shape.has_array() {
-            self.arrays[index] = true;
-        }
     }
 
     /// The first of these references whose identity is not known, from where `at` is.
