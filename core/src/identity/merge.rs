@@ -18,7 +18,7 @@ const NONE: u32 = u32::MAX;
 struct Class {
     /// The type of the base, 0 for none.
     base: u32,
-    /// The unit where it was met first.
+    /// The unit where it was met first; once all is settled, none where the base has it.
     unit: u32,
     /// Where the classes that it refers to begin.
     links: u32,
@@ -26,7 +26,7 @@ struct Class {
     tag: u32,
     /// Its types are not to be told by identity alone.
     doubtful: bool,
-    /// The type that later ones are: an id of the file.
+    /// The type that later ones are: an id of the file, or of the base once all is settled.
     placed: u32,
 }
 
@@ -68,6 +68,8 @@ pub struct Merge<'base> {
     /// Identities and their classes.
     table: HashTable<(Identity, u32)>,
     classes: Vec<Class>,
+    /// The identity of each class, and the class of what came next after one of it lately.
+    trail: Vec<(Identity, u32)>,
     /// What they refer to, class after class.
     links: Vec<u32>,
     tags: Vec<Tag>,
@@ -88,6 +90,7 @@ impl<'base> Merge<'base> {
             key: Key::of_process(),
             table: HashTable::new(),
             classes: Vec::new(),
+            trail: Vec::new(),
             links: Vec::new(),
             tags: Vec::new(),
             by_name: Map::default(),
@@ -117,25 +120,13 @@ impl<'base> Merge<'base> {
         if self.exact {
             return Vec::new();
         }
-        // Positions of those whose class is new.
-        let mut new: Vec<u32> = Vec::new();
-        let first = self.classes.len() as u32;
-        let class_of = |(index, &identity): (usize, &Identity)| {
-            if identity == Identity::NONE {
-                return NONE;
-            }
-            let same = |&(other, _): &(Identity, u32)| other == identity;
-            match self.table.entry(identity.spread(), same, |&(other, _)| other.spread()) {
-                Entry::Occupied(entry) => entry.get().1,
-                Entry::Vacant(entry) => {
-                    let class = first + new.len() as u32;
-                    entry.insert((identity, class));
-                    new.push(index as u32);
-                    class
-                }
-            }
-        };
-        let list: Vec<u32> = identities.own.iter().enumerate().map(class_of).collect();
+        if self.classes.is_empty() {
+            // Most types of the first unit are new, few of later ones.
+            self.table.reserve(sketch.len(), |&(other, _)| other.spread());
+            self.trail.reserve(sketch.len());
+            self.classes.reserve(sketch.len());
+        }
+        let (list, new) = self.sort(&identities.own);
         // Each is a cache miss, of which a processor takes many at once, if nothing is between them.
         let below = |&index: &u32| {
             let identity = identities.own[index as usize];
@@ -150,14 +141,51 @@ impl<'base> Merge<'base> {
             let ids = sketch.links(index).iter().filter(|&&id| id != 0 && id != FILE_INT);
             self.links.extend(ids.map(|&id| list[id as usize - 1]));
         }
-        for &class in list.iter().filter(|&&class| class != NONE) {
-            let tag = self.classes[class as usize].tag;
-            if tag != NONE {
-                let tag = &mut self.tags[tag as usize];
+        for &(index, _) in sketch.tag_names() {
+            let class = self.classes.get(list[index as usize] as usize);
+            if let Some(tag) = class.and_then(|class| self.tags.get_mut(class.tag as usize)) {
                 tag.doubtful |= std::mem::replace(&mut tag.unit, unit) == unit;
             }
         }
         list
+    }
+
+    /// The class of each of these types, and the positions of those whose class is new.
+    fn sort(&mut self, own: &[Identity]) -> (Vec<u32>, Vec<u32>) {
+        let (mut list, mut new) = (Vec::with_capacity(own.len()), Vec::new());
+        let (mut last, mut guess) = (NONE, NONE);
+        for (index, &identity) in own.iter().enumerate() {
+            // Units take in the same headers: what comes next is mostly what came next before.
+            if let Some(&(other, next)) = self.trail.get(guess as usize)
+                && other == identity
+            {
+                list.push(guess);
+                (last, guess) = (guess, next);
+                continue;
+            }
+            if identity == Identity::NONE {
+                list.push(NONE);
+                continue;
+            }
+            let same = |&(other, _): &(Identity, u32)| other == identity;
+            let class = match self.table.entry(identity.spread(), same, |(other, _)| other.spread())
+            {
+                Entry::Occupied(entry) => entry.get().1,
+                Entry::Vacant(entry) => {
+                    let class = self.trail.len() as u32;
+                    entry.insert((identity, class));
+                    self.trail.push((identity, NONE));
+                    new.push(index as u32);
+                    class
+                }
+            };
+            if let Some((_, next)) = self.trail.get_mut(last as usize) {
+                *next = class;
+            }
+            list.push(class);
+            (last, guess) = (class, self.trail[class as usize].1);
+        }
+        (list, new)
     }
 
     /// Where the exact engine might mistake the new type at `index` for another, both are doubtful;
@@ -299,6 +327,14 @@ impl<'base> Merge<'base> {
         if any && self.class_of(standard_int(self.key)).is_some_and(|c| self.is_doubtful(c)) {
             self.give_up();
         }
+        for class in 0..self.classes.len() {
+            let doubtful = self.is_doubtful(class as u32);
+            let c = &mut self.classes[class];
+            c.doubtful = doubtful;
+            if !doubtful && c.base != 0 {
+                (c.placed, c.unit) = (c.base, NONE);
+            }
+        }
     }
 
     /// Whether the exact engine sees every type of this class.
@@ -320,29 +356,30 @@ impl<'base> Merge<'base> {
     ///
     /// `next` is the id of the first type that is kept.
     pub fn assign(&mut self, unit: u32, count: usize, classes: &[u32], next: u32) -> Assigned {
-        let mut assigned = Assigned { ids: Vec::with_capacity(count + 1), kept: Vec::new() };
-        assigned.ids.push(0);
-        for index in 0..count {
-            let class = classes.get(index).copied().unwrap_or(NONE);
-            let known = match self.classes.get(class as usize) {
-                None => None,
-                Some(_) if self.exact || self.is_doubtful(class) => None,
-                Some(c) if c.base != 0 => Some(c.base),
-                Some(c) if c.unit == unit || c.placed == 0 => None,
-                Some(c) => Some(c.placed),
-            };
-            assigned.ids.push(known.unwrap_or_else(|| {
-                let id = next + assigned.kept.len() as u32;
-                assigned.kept.push(index as u32);
-                if let Some(c) = self.classes.get_mut(class as usize)
-                    && c.placed == 0
-                {
-                    c.placed = id;
-                }
-                id
-            }));
+        if self.exact {
+            return Assigned::all(count, next);
         }
-        assigned
+        let (mut ids, mut kept) = (Vec::with_capacity(count + 1), Vec::new());
+        ids.push(0);
+        ids.extend(classes.iter().enumerate().map(|(index, &class)| {
+            let class = self.classes.get_mut(class as usize);
+            if let Some(c) = &class
+                && c.placed != 0
+                && c.unit != unit
+                && !c.doubtful
+            {
+                return c.placed;
+            }
+            let id = next + kept.len() as u32;
+            kept.push(index as u32);
+            if let Some(c) = class
+                && c.placed == 0
+            {
+                c.placed = id;
+            }
+            id
+        }));
+        Assigned { ids, kept }
     }
 
     /// The types of the base that stand for types of the units, ascending; `None` where the exact

@@ -42,8 +42,8 @@
 //! and the engine sees everything. Only where the engine fails for the effort may the answers
 //! differ: less is left to be done.
 //!
-//! Cost: a sum over the letters of each member and over what it refers to, and a probe for each type;
-//! about as much as reading the DWARF.
+//! Cost: a sum over the letters of each member and over what it refers to, and for each type a look at
+//! what came after the one before it last time, or else a probe; about as much as reading the DWARF.
 
 mod bulk;
 mod hash;
