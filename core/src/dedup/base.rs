@@ -10,8 +10,8 @@ use crate::btf::{Btf, Kind, Type, Types};
 use crate::identity::Known;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// Which composite has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,8 @@ pub(super) fn note_name(names: &mut Names, name: u32, id: u32) {
     names.entry(name).and_modify(|named| *named = Named::Ambiguous).or_insert(Named::Unique(id));
 }
 
-/// Lower layers, laid end to end and indexed. Immutable, `Send` and `Sync`.
+/// Lower layers, laid end to end and indexed. Immutable but for memory that runs hand to the next,
+/// `Send` and `Sync`.
 #[derive(Debug)]
 pub struct Base {
     btf: Btf,
@@ -43,6 +44,8 @@ pub struct Base {
     known: OnceLock<Known>,
     /// Bytes of DWARF that were to be encoded over this base so far.
     asked: AtomicUsize,
+    /// What [`Base::zeros`] gives, of runs that are over.
+    zeros: Mutex<Vec<Vec<u32>>>,
 }
 
 impl Base {
@@ -72,8 +75,17 @@ impl Base {
         let labels = labels(&btf.types, &[&incomparable]);
         let (strings, table) =
             rayon::join(|| StringIndex::new(&btf.strings), || index_types(&btf, labels));
-        let (known, asked) = (OnceLock::new(), AtomicUsize::new(0));
-        Ok(Base { btf, strings, table, labels, composites, incomparable, known, asked })
+        Ok(Base {
+            btf,
+            strings,
+            table,
+            labels,
+            composites,
+            incomparable,
+            known: OnceLock::new(),
+            asked: AtomicUsize::new(0),
+            zeros: Mutex::default(),
+        })
     }
 
     /// Indexes several layers, the lowest first; each continues the ids and strings below it.
@@ -108,6 +120,22 @@ impl Base {
         const WORTH: usize = 2 << 20;
         let before = self.asked.fetch_add(dwarf, Ordering::Relaxed);
         (before.saturating_add(dwarf) > WORTH || self.known.get().is_some()).then(|| self.known())
+    }
+
+    /// A row of `len` zeros or more.
+    ///
+    /// For a small module, to zero a word for each type of the base would be half of the run.
+    pub(super) fn zeros(&self, len: usize) -> Vec<u32> {
+        let mut zeros = self.zeros.lock().ok().and_then(|mut all| all.pop()).unwrap_or_default();
+        zeros.resize(len.max(zeros.len()), 0);
+        zeros
+    }
+
+    /// Takes a row back, zeros again.
+    pub(super) fn take_back(&self, zeros: Vec<u32>) {
+        if let Ok(mut all) = self.zeros.lock() {
+            all.push(zeros);
+        }
     }
 
     /// Where each of its strings starts.

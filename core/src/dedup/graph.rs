@@ -31,7 +31,7 @@ pub(super) struct Run<'base> {
     map: Vec<u32>,
     /// The few types of the base that another one stands for.
     bound: HashMap<u32, u32, FixedState>,
-    /// Candidate id by canonical id, of those in `met`; 0 of others.
+    /// Candidate id by canonical id, of those in `met`; 0 of others. Lent by the base.
     hypothesis: Vec<u32>,
     /// Canonical ids of the hypothesis, in the order in which they were met.
     met: Vec<u32>,
@@ -84,7 +84,7 @@ impl<'base> Run<'base> {
             labels,
             map: vec![0; split.len()],
             bound: HashMap::default(),
-            hypothesis: vec![0; ids],
+            hypothesis: base.map_or_else(|| vec![0; ids], |base| base.zeros(ids)),
             met: Vec::new(),
             adjusts_base: false,
             frames: Vec::new(),
@@ -182,9 +182,7 @@ impl<'base> Run<'base> {
     ///
     /// Leaves the hypothesis for [`Run::merge`]. Nothing else changes.
     pub fn equivalent(&mut self, candidate: u32, canonical: u32) -> Result<bool, DedupError> {
-        for canonical in self.met.drain(..) {
-            self.hypothesis[canonical as usize] = 0;
-        }
+        self.forget();
         self.adjusts_base = false;
         self.frames.clear();
         self.stats.comparisons += 1;
@@ -215,6 +213,13 @@ impl<'base> Run<'base> {
                     break pair;
                 }
             };
+        }
+    }
+
+    /// Forgets the hypothesis.
+    fn forget(&mut self) {
+        for canonical in self.met.drain(..) {
+            self.hypothesis[canonical as usize] = 0;
         }
     }
 
@@ -307,6 +312,15 @@ impl<'base> Run<'base> {
             {
                 self.set(from, to);
             }
+        }
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.forget();
+        if let Some(base) = self.base {
+            base.take_back(std::mem::take(&mut self.hypothesis));
         }
     }
 }

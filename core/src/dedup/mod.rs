@@ -16,7 +16,7 @@
 //! * `compact`: survivors get their ids.
 //!
 //! Cost: a run touches the base only where its types lead; memory is 4 bytes per type of base
-//! and split, zeroed lazily, and the survivors' entries in the table.
+//! and split, which the base keeps for the next run, and the survivors' entries in the table.
 
 mod base;
 mod compact;
