@@ -104,7 +104,7 @@ impl<'base> Run<'base> {
     }
 
     /// The type with this id.
-    #[inline]
+    #[inline(always)]
     pub fn ty(&self, id: u32) -> Type<'_> {
         if id >= self.first {
             self.split.get((id - self.first) as usize)
@@ -118,7 +118,7 @@ impl<'base> Run<'base> {
     /// The kind; primitives() and Base::new() have refused types without one.
     #[inline]
     pub fn kind(&self, id: u32) -> Kind {
-        self.ty(id).kind().unwrap_or(Kind::Void)
+        kind_of(self.ty(id))
     }
 
     /// The keys of a type as it stands now.
@@ -248,7 +248,7 @@ impl<'base> Run<'base> {
         self.met.push(canonical);
 
         let (a, b) = (self.ty(candidate), self.ty(canonical));
-        let (kind, other) = (self.kind(candidate), self.kind(canonical));
+        let (kind, other) = (kind_of(a), kind_of(b));
         let verdict = |equal| if equal { Verdict::Equal } else { Verdict::Unequal };
         if a.name() != b.name() {
             return Ok(Verdict::Unequal);
@@ -323,6 +323,12 @@ impl Drop for Run<'_> {
             base.take_back(std::mem::take(&mut self.hypothesis));
         }
     }
+}
+
+/// The kind, of a type that has one for sure.
+#[inline]
+fn kind_of(ty: Type<'_>) -> Kind {
+    ty.kind().unwrap_or(Kind::Void)
 }
 
 /// The kind that a FWD announces.
