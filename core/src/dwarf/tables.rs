@@ -8,6 +8,7 @@ use super::abbreviations::{Plan, Refers, Sizes, attribute};
 use super::bytes::Cursor;
 use super::quick::{Quick, Quicks};
 use foldhash::fast::{FixedState, RandomState};
+use gimli::constants::DW_FORM_implicit_const;
 use hashbrown::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -84,7 +85,7 @@ impl<'d> Tables<'d> {
             let start = cursor;
             cursor.uleb()?;
             cursor.skip(1)?;
-            while attribute(&mut cursor)?.is_some() {}
+            pass_attributes(&mut cursor)?;
             let bytes = &section[start.position()..cursor.position()];
             let plan = match self.plans.get(&(bytes, sizes)) {
                 Some(plan) => Arc::clone(plan),
@@ -97,6 +98,24 @@ impl<'d> Tables<'d> {
             table.add(code, count, plan);
         }
         Ok((table, cursor.position()))
+    }
+}
+
+/// Passes over the attributes of an abbreviation, and what ends them.
+#[inline]
+fn pass_attributes(cursor: &mut Cursor<'_>) -> gimli::Result<()> {
+    const IMPLICIT: u8 = DW_FORM_implicit_const.0 as u8;
+    loop {
+        // Nearly all names and forms are of one byte.
+        match cursor.window::<2>() {
+            Some([0, 0]) => {
+                cursor.advance(2);
+                return Ok(());
+            }
+            Some(&[name, form]) if (name | form) < 0x80 && form != IMPLICIT => cursor.advance(2),
+            _ if attribute(cursor)?.is_none() => return Ok(()),
+            _ => {}
+        }
     }
 }
 
