@@ -398,6 +398,13 @@ impl Plan {
             let die = Short { what, has_children, len, inline, spots: &spots, steps: &steps };
             Quick::of(&die)
         });
+        let quick = quick.or_else(|| match what {
+            What::Variable if may_declare => None,
+            What::Block | What::Inlined | What::Variable | What::Call => {
+                Quick::passed(what, has_children, &skips)
+            }
+            _ => None,
+        });
         let (steps, skips) = (steps.into(), skips.into());
         let size = if inline { None } else { len };
         Ok(Plan { tag, what, has_children, may_declare, size, spots, quick, steps, skips, refers })

@@ -14,6 +14,7 @@ mod abbreviations;
 mod again;
 mod annotations;
 mod attributes;
+mod body;
 mod bytes;
 mod cu;
 mod emit;

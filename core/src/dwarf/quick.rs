@@ -26,8 +26,10 @@ pub(super) struct Quick {
     pub has_children: bool,
     /// It only declares what another one defines.
     pub declares: bool,
-    /// Bytes of the DIE; those of a name in it are left aside.
+    /// Bytes of the DIE; those of a name in it, or of what is behind, are left aside.
     pub size: u8,
+    /// How many expressions are behind all others.
+    pub expressions: u8,
     /// How many bits of a place `number` counts; what is to be added to the count of a dimension.
     pub scale: u8,
     /// It is a member that is no bitfield, in bytes.
@@ -173,6 +175,7 @@ impl Quick {
             has_children: false,
             declares: false,
             size: 0,
+            expressions: 0,
             scale: 0,
             is_plain: false,
             name: 0,
@@ -280,7 +283,25 @@ impl Quick {
         })
     }
 
-    /// The same of what has a name and a size.
+    /// How DIEs are read that are passed over in bodies of functions; `None` where not quickly.
+    pub fn passed(what: What, has_children: bool, skips: &[Step]) -> Option<Quick> {
+        let (size, behind) = match skips {
+            [Step { size: Some(size), .. }, behind @ ..] => (*size, behind),
+            behind => (0, behind),
+        };
+        let size = 1 + u8::try_from(size).ok().filter(|&size| usize::from(size) < SHORT - 1)?;
+        let expressions = u8::try_from(behind.len()).ok()?;
+        let only = behind.iter().all(|step| step.form == dw::DW_FORM_exprloc);
+        only.then_some(Quick { what, has_children, size, expressions, ..Quick::NOT })
+    }
+
+    /// Whether a name stands in the DIE.
+    #[inline]
+    pub fn is_named_inline(&self) -> bool {
+        self.name == INLINE
+    }
+
+    /// How what has a name and a size is read.
     fn headed(self, die: &Short<'_>, ty: u8) -> Option<Quick> {
         if die.has(Field::Specification) {
             return None;
@@ -314,7 +335,7 @@ impl<'d> Walk<'_, 'd> {
     ) {
         while let Some((quick, window)) = next(quicks, *cursor)
             && quick.what != What::Other
-            && let Some(behind) = self.quick_one(quicks, within, quick, window)
+            && let Some(behind) = self.quick_one(quicks, within, quick, window, depth)
         {
             *cursor = behind;
             if self.stack.len() == depth {
@@ -332,6 +353,7 @@ impl<'d> Walk<'_, 'd> {
         within: u64,
         q: &Quick,
         mut window: Window<'d>,
+        depth: usize,
     ) -> Option<Cursor<'d>> {
         let parent = self.stack.last_mut()?;
         let texts = self.out.texts;
@@ -351,6 +373,10 @@ impl<'d> Walk<'_, 'd> {
                 self.members.push(member);
                 *count += 1;
             }
+            (
+                What::Block | What::Inlined | What::Variable | What::Call | What::Parameter,
+                Open::Function { .. } | Open::Block | Open::Inlined | Open::Skip,
+            ) => return self.body(quicks, window.at, depth),
             (
                 _,
                 Open::Skip

