@@ -16,8 +16,8 @@
 //! then types by how deep the references in them go.
 //!
 //! Secrets are drawn once a process and never shown. Only equality of hashes is ever looked at,
-//! hence no result depends on them. Cost: 10 instructions a number, 12 more where it is seven letters,
-//! 30 a row; 20 KB of secrets, of which a few are used again and again.
+//! hence no result depends on them. Cost: 12 instructions a number, 15 more where it is letters, 30 a
+//! row; 20 KB of secrets, of which a few are used again and again.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -88,6 +88,8 @@ pub struct Key {
     names: Level,
     pub(super) tags: Level,
     pub(super) parts: Level,
+    /// The parts of types that say no more than their kind, by its number.
+    bare: [Identity; 1 << 5],
     /// Where a collision costs time alone.
     pub(super) loose: Level,
     pub(super) types: [Level; LEVELS],
@@ -100,14 +102,27 @@ impl Key {
         KEY.get_or_init(|| {
             let mut draw = draw();
             let mut level = |numbers| Level::new(numbers, &mut draw);
+            let parts = level(WORDS);
+            let bare = std::array::from_fn(|kind| {
+                let mut row = parts.row(Identity::START);
+                row.named(Some(0), None);
+                row.hash_with((kind as u32) << 24)
+            });
             Key {
                 names: level(HASHES),
                 tags: level(HASHES),
-                parts: level(WORDS),
+                parts,
+                bare,
                 loose: level(HASHES),
                 types: std::array::from_fn(|_| level(HASHES)),
             }
         })
+    }
+
+    /// The part of a type without size and name, if its info word tells no more than its kind.
+    #[inline(always)]
+    pub(super) fn bare(&self, info: u32) -> Option<Identity> {
+        self.bare.get(info.rotate_left(8) as usize).copied()
     }
 
     /// Of a text without NUL bytes, or of what stands before the first NUL.

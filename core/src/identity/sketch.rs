@@ -213,7 +213,14 @@ impl Sketch {
     /// Adds a pointer, qualifier, typedef or type tag.
     #[inline]
     pub fn reference(&mut self, key: &Key, heading: Heading, name: Option<Name<'_>>, ty: u32) {
-        self.push(key, part(key, 0, name), heading, name, 0);
+        match key.bare(heading.info).filter(|_| name.is_none()) {
+            // Most are pointers, and what they refer to is all they say.
+            Some(part) => {
+                let (Heading { info, name, .. }, links) = (heading, self.links.len() as u32);
+                self.outlines.push(Outline { info, name, word: 0, links, part });
+            }
+            None => self.push(key, part(key, 0, name), heading, name, 0),
+        }
         self.links.push(ty);
     }
 
