@@ -43,24 +43,30 @@ impl Fingerprint {
         let is_text = |fixup: &&Fixup| fixup.word() == Word::Text;
         let base = fixups.iter().find(is_text).map_or(0, |fixup| fixup.text());
         let (mut first, mut last) = (u32::MAX, 0);
+        // Bytes that are still to be looked at, and where they begin.
+        let (mut rest, mut here) = (&mut bytes[..], unit.offset);
         let mut bulk = Bulk::default();
         bulk.begin(fixups.len());
         for fixups in fixups.chunks(2 * PAIRS) {
             let mut block = [[0; 2]; PAIRS];
             for (fixup, told) in fixups.iter().zip(block.as_flattened_mut()) {
-                let rest = bytes.get_mut(fixup.place() - unit.offset..)?;
-                let (place, rest) = rest.split_first_chunk_mut::<4>()?;
-                match fixup.word() {
-                    Word::Text => {
-                        (first, last) = (first.min(fixup.text()), last.max(fixup.text()));
-                    }
-                    // What stands behind the root DIE could be a name.
-                    Word::LineText if fixup.place() >= unit.body => return None,
-                    Word::LineText | Word::Place => {}
-                    Word::Address => *rest.first_chunk_mut()? = [0; 4],
+                // Words that overlap are no linker's.
+                let gap = fixup.place().checked_sub(here)?;
+                let (word, after) = rest.get_mut(gap..)?.split_first_chunk_mut::<4>()?;
+                *word = [0; 4];
+                (rest, here) = (after, fixup.place() + 4);
+                let mut value = 0;
+                if fixup.word() == Word::Text {
+                    (first, last) = (first.min(fixup.text()), last.max(fixup.text()));
+                    value = fixup.text().wrapping_sub(base);
+                } else if fixup.word() == Word::Address {
+                    let (word, after) = rest.split_first_chunk_mut::<4>()?;
+                    *word = [0; 4];
+                    (rest, here) = (after, here + 4);
+                } else if fixup.word() == Word::LineText && fixup.place() >= unit.body {
+                    return None; // it could be a name
                 }
-                *place = [0; 4];
-                *told = fixup.from(unit.offset, base);
+                *told = fixup.head(unit.offset) << 32 | u64::from(value);
             }
             bulk.block(&block);
         }

@@ -69,13 +69,10 @@ impl Fixup {
         self.0 as u32
     }
 
-    /// The same word of what begins at `start`, where strings begin at `base`.
+    /// Place, counted from `start`, and what it tells, packed.
     #[inline]
-    pub fn from(self, start: usize, base: u32) -> u64 {
-        let base = if self.word() == Word::Text { base } else { 0 };
-        let head =
-            (self.0 >> Fixup::TELLS << Fixup::TELLS).wrapping_sub((start as u64) << Fixup::PLACE);
-        head | u64::from(self.text().wrapping_sub(base))
+    pub fn head(self, start: usize) -> u64 {
+        (self.0 >> Fixup::TELLS).wrapping_sub((start as u64) << (Fixup::PLACE - Fixup::TELLS))
     }
 }
 
@@ -83,30 +80,35 @@ impl Fixup {
 #[derive(Debug, Default)]
 pub struct Fixups {
     all: Vec<Fixup>,
-    /// Where the last one ends.
-    end: u64,
     /// There are others.
     odd: bool,
 }
 
 impl Fixups {
-    /// Room for so many more.
+    /// Room for so many.
     pub(super) fn reserve(&mut self, more: usize) {
-        self.all.reserve(more);
+        self.all.reserve_exact(more);
     }
 
-    /// Adds the word at a place behind all others; `None` for one that is no such.
+    /// Adds words by place, what they tell, and value; `None` for one that tells nothing known.
     #[inline]
-    pub(super) fn add(&mut self, at: u64, tells: Option<Word>, value: u64) {
-        match tells {
-            Some(tells) if at >= self.end && at >> (u64::BITS - Fixup::PLACE) == 0 => {
-                let text = if tells == Word::Text { value as u32 } else { 0 };
-                let head = at << Fixup::PLACE | (tells as u64) << Fixup::TELLS;
-                self.all.push(Fixup(head | u64::from(text)));
-                self.end = at + tells.size() as u64;
-            }
-            _ => self.odd = true,
-        }
+    pub(super) fn extend(&mut self, words: impl Iterator<Item = (u64, Option<Word>, u64)>) {
+        // Checked for all of them at once.
+        let (mut places, mut odd) = (0, false);
+        self.all.extend(words.map(|(place, tells, value)| {
+            places |= place;
+            odd |= tells.is_none();
+            let tells = tells.unwrap_or(Word::Place);
+            let text = if tells == Word::Text { value as u32 } else { 0 };
+            let head = place << Fixup::PLACE | (tells as u64) << Fixup::TELLS;
+            Fixup(head | u64::from(text))
+        }));
+        self.odd |= odd || places >> (u64::BITS - Fixup::PLACE) != 0;
+    }
+
+    /// All are in: those that are not in the order of their places are not known.
+    pub(super) fn end(&mut self) {
+        self.odd |= !self.all.is_sorted_by(|one, next| one.place() < next.place());
     }
 
     /// Those of a range; `None` where they are not all known.

@@ -157,16 +157,10 @@ impl Lately {
         }
     }
 
-    /// Does entries from the front on while they are like ones before; tells how many, and `told`
-    /// of each which word that is.
+    /// Does entries from the front on while they are like ones before; tells how many.
     // Mostly one is like the one just before it. Not in line, to have all that in registers.
     #[inline(never)]
-    fn run(
-        &self,
-        entries: &[[u8; 24]],
-        bytes: &mut [u8],
-        told: &mut impl FnMut(u64, Option<Word>, u64),
-    ) -> usize {
+    fn run(&self, entries: &[[u8; 24]], bytes: &mut [u8]) -> usize {
         let mut like = Like::default();
         for (done, entry) in entries.iter().enumerate() {
             let [offset, info, addend] = words(entry);
@@ -176,8 +170,7 @@ impl Lately {
                     return done;
                 }
             }
-            let value = like.value.wrapping_add(addend);
-            let word = value.to_le_bytes();
+            let word = like.value.wrapping_add(addend).to_le_bytes();
             let Some(rest) = bytes.get_mut(offset as usize..) else { return done };
             let stored = match like.size {
                 4 => rest.first_chunk_mut::<4>().map(|target| target.copy_from_slice(&word[..4])),
@@ -187,9 +180,20 @@ impl Lately {
             if stored.is_none() {
                 return done;
             }
-            told(offset, like.tells, value);
         }
         entries.len()
+    }
+
+    /// Notes which words such entries were about.
+    fn tell(&self, entries: &[[u8; 24]], fixups: &mut Fixups) {
+        let mut like = Like::default();
+        fixups.extend(entries.iter().map(|entry| {
+            let [offset, info, addend] = words(entry);
+            if info != like.info {
+                like = self.likes[Lately::place(info)];
+            }
+            (offset, like.tells, like.value.wrapping_add(addend))
+        }));
     }
 }
 
@@ -208,33 +212,25 @@ pub(super) fn apply(
     entries: &[u8],
     symbols: &Symbols,
     bytes: &mut [u8],
-    fixups: Option<&mut Fixups>,
+    mut fixups: Option<&mut Fixups>,
 ) -> Result<()> {
-    match fixups {
-        None => apply_all(image, [section, table], entries, symbols, bytes, |_, _, _| ()),
-        Some(fixups) => {
-            fixups.reserve(entries.len() / 24);
-            let told = |at, tells, value| fixups.add(at, tells, value);
-            apply_all(image, [section, table], entries, symbols, bytes, told)
+    let tell = |fixups: &mut Option<&mut Fixups>, at, tells, value| {
+        if let Some(fixups) = fixups {
+            fixups.extend([(at, tells, value)].into_iter());
         }
-    }
-}
-
-fn apply_all(
-    image: &Image,
-    [section, table]: [&Section; 2],
-    entries: &[u8],
-    symbols: &Symbols,
-    bytes: &mut [u8],
-    mut told: impl FnMut(u64, Option<Word>, u64),
-) -> Result<()> {
+    };
     let rela = table.kind == elf::SHT_RELA;
     let word = if image.is_64 { 8 } else { 4 };
     let mut lately = Lately::new(image, rela);
     let mut rest = entries;
     loop {
         if lately.usual {
-            rest = &rest[24 * lately.run(rest.as_chunks().0, bytes, &mut told)..];
+            let entries = rest.as_chunks().0;
+            let done = lately.run(entries, bytes);
+            if let Some(fixups) = &mut fixups {
+                lately.tell(&entries[..done], fixups);
+            }
+            rest = &rest[24 * done..];
         }
         let len = word * if rela { 3 } else { 2 };
         let Some((entry, after)) = rest.split_at_checked(len) else { break };
@@ -304,11 +300,11 @@ fn apply_all(
                     _ => old.wrapping_sub(sum),
                 };
                 uleb(tail, new).ok_or_else(outside)?;
-                told(offset, None, 0);
+                tell(&mut fixups, offset, None, 0);
                 continue;
             }
         };
-        told(offset, tells, result);
+        tell(&mut fixups, offset, tells, result);
         let target = place(size).and_then(|r| bytes.get_mut(r)).ok_or_else(outside)?;
         match image.endian {
             Endian::Little => target.copy_from_slice(&result.to_le_bytes()[..size]),

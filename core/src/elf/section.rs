@@ -217,12 +217,18 @@ impl Image {
                     room = room.checked_sub(table.size).ok_or_else(|| {
                         section.malformed("its relocations are larger than the file")
                     })?;
+                    if let Some(fixups) = &mut fixups {
+                        fixups.reserve((table.size / 24) as usize);
+                    }
                     self.read_parts(table, |entries| {
                         let (of, fixups) = ([section, table], fixups.as_deref_mut());
                         super::relocate::apply(self, of, entries, symbols, &mut bytes, fixups)
                     })?;
                 }
             }
+        }
+        if let Some(fixups) = fixups {
+            fixups.end();
         }
         Ok(bytes)
     }
