@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from lsprotocol import types as lsp
 from pygls.lsp.server import LanguageServer
@@ -23,6 +24,9 @@ from pygls.workspace import TextDocument
 from btfd.built import Built, Placed
 from btfd.csource import Body, Source
 from btfd.lsp import words
+
+if TYPE_CHECKING:
+    from pygls.server import ServerErrors
 
 #: Seconds between two looks at the modules of open files.
 LOOK = 0.2
@@ -42,6 +46,18 @@ class Server(LanguageServer):
         """URIs of open files, and their paths."""
         self._sources: dict[str, tuple[str, Source]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._in_trouble = False
+
+    def report_server_error(self, error: Exception, source: "ServerErrors") -> None:
+        """Tells the editor, unless that is what fails: it may be gone, and a failure to send would
+        be told by sending, for ever."""
+        if self._in_trouble:
+            return
+        self._in_trouble = True
+        try:
+            super().report_server_error(error, source)
+        finally:
+            self._in_trouble = False
 
     def source(self, document: TextDocument) -> Source:
         """The text of a document, taken apart once."""

@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from lsprotocol import types as lsp
 
+from btfd.built import Built
+from btfd.engine import native
+from btfd.kbuild import encoder_options
+from btfd.lsp.server import make
 from tests.lsp.client import editor
 from tests.support import sample
 from tests.support.run import btfd, run
@@ -152,6 +157,24 @@ def test_a_build_by_somebody_else(driver: Driver) -> None:
             await asyncio.wait_for(told(), 60)
 
     asyncio.run(edit())
+
+
+def test_an_editor_that_is_gone_is_told_nothing() -> None:
+    class Gone:
+        tries = 0
+
+        def write(self, data: bytes) -> None:
+            self.tries += 1
+            raise ValueError("I/O operation on closed file")
+
+        def close(self) -> None:
+            pass
+
+    server, gone = make(Built(native(), [], lambda tree: encoder_options(None, None))), Gone()
+    server.protocol.set_writer(gone)
+    server.window_show_message(lsp.ShowMessageParams(lsp.MessageType.Error, "the build failed"))
+    # What was to be said, and that it could not be.
+    assert gone.tries == 2
 
 
 def test_without_pygls(driver: Driver) -> None:
