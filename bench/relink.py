@@ -1,7 +1,7 @@
 """An edit of a large module: the same file but for one unit, with what its last link told.
 
-An edit is a letter of a name in `.debug_str`, which has a copy for each unit: that unit says
-something else, and all others what they said. pahole reads the same file. Every result is compared
+An edit is a letter of a name that stands once in `.debug_str`, which has a copy for each unit: only
+one unit knows it, and says something else now. pahole reads the same file. Every result is compared
 with pahole's before its time counts. Cost: some seconds a module.
 """
 
@@ -64,20 +64,22 @@ class Edits:
         if strings is None:
             raise CannotMeasure(f"{source}: no .debug_str")
         self.module = module
-        self._start, self._size = strings.offset, strings.size
+        self._start = strings.offset
+        self._strings = bytearray(Elf.read(module).contents(".debug_str") or b"")
         self._random = Random(1)
 
     def edit(self) -> None:
         """Changes the case of a letter."""
+        text = self._strings
+        while True:
+            place = self._random.randrange(len(text))
+            name = text[text.rfind(0, 0, place) + 1 : text.find(0, place) + 1]
+            if text[place : place + 1].isalpha() and text.count(b"\0" + name) == 1:
+                break
+        text[place] ^= 0x20
         with self.module.open("r+b") as file:
-            while True:
-                place = self._start + self._random.randrange(self._size)
-                file.seek(place)
-                letter = file.read(1)
-                if letter.isalpha():
-                    break
-            file.seek(place)
-            file.write(letter.swapcase())
+            file.seek(self._start + place)
+            file.write(text[place : place + 1])
 
 
 def measure(
