@@ -238,3 +238,19 @@ fn kept(base: &Base, left: &Btf, doubtful: Vec<bool>, used: Vec<u32>) -> Option<
 fn rounds() -> u64 {
     std::env::var("BTFD_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4_000)
 }
+
+#[test]
+fn what_refers_to_something_without_identity_has_none() {
+    let mut types = Types::new();
+    types.push(&[0, info(Kind::FuncProto, 0, false), 0]);
+    types.push(&[1, info(Kind::Func, 0, false), 1]);
+    // A struct of a function, and one that comes after it.
+    types.push(&[2, info(Kind::Struct, 1, false), 8, 3, 2, 0]);
+    types.push(&[3, info(Kind::Struct, 0, false), 8]);
+    let names = [&b""[..], b"function", b"of_it", b"after_it"];
+    let name = |number: u32| Name::Text(names[number as usize]);
+    let key = Key::of_process();
+    let identities = Identities::of(&Sketch::of(&types, key, name), key);
+    let has_one = identities.own.iter().map(|own| !own.is_none());
+    assert_eq!(has_one.collect::<Vec<_>>(), [true, false, false, false]);
+}

@@ -180,7 +180,12 @@ impl Identities {
         let settled = this.settle(sketch, key);
         // Only those with a name are seen as something else than they are.
         this.own = this.seen[1..=len].iter().map(|seen| seen.identity).collect();
-        this.unusual |= !settled || !this.settle_named(sketch, key);
+        let named = if settled { this.settle_named(sketch, key) } else { 0 };
+        let unsettled = &sketch.tag_names()[named..];
+        for &(index, _) in unsettled {
+            this.own[index as usize] = Identity::NONE;
+        }
+        this.unusual |= !settled || !unsettled.is_empty();
         this
     }
 
@@ -238,27 +243,26 @@ impl Identities {
         true
     }
 
-    /// Works out the identities of those that are known by name, once all others are; `false` where
-    /// something is nested too deep.
+    /// Works out the identities of those that are known by name, once all others are; tells of how
+    /// many: not of one that is nested too deep or refers to what has none, and those that follow.
     #[inline(never)]
-    fn settle_named(&mut self, sketch: &Sketch, key: &Key) -> bool {
-        for &(index, _) in sketch.tag_names() {
+    fn settle_named(&mut self, sketch: &Sketch, key: &Key) -> usize {
+        for (number, &(index, _)) in sketch.tag_names().iter().enumerate() {
             let index = index as usize;
             let links = sketch.links(index);
             let all = links.iter().fold(0, |all, &id| all | self.see(id).shape.0);
             if !Shape(all).is_known() {
-                return false;
+                return number;
             }
-            self.own[index] = Identity::NONE;
             let Some(itself) = self.hash(sketch, key, index, links, Shape(all)) else {
-                return false;
+                return number;
             };
             self.own[index] = itself.identity;
             if itself.shape.has_array() {
                 self.arrays[index] = true;
             }
         }
-        true
+        sketch.tag_names().len()
     }
 
     /// The first of these references whose identity is not known, from where `at` is.
