@@ -241,6 +241,25 @@ impl Quick {
         Some((Member::new(name.text, ty, bits, bit_size as u8), name))
     }
 
+    /// An enumerator: its name and value.
+    #[inline(always)]
+    pub fn value<'d>(&self, window: &mut Window<'d>, texts: Texts<'d>) -> Option<(Text, u64)> {
+        let name = self.name(window, texts)?;
+        Some((name.text, self.number.read(window.die).into()))
+    }
+
+    /// A parameter: its name and type.
+    #[inline(always)]
+    pub fn param<'d>(
+        &self,
+        window: &mut Window<'d>,
+        texts: Texts<'d>,
+        within: u64,
+    ) -> Option<(Text, u32)> {
+        let name = self.name(window, texts)?;
+        Some((name.text, self.ty(window.die, within)))
+    }
+
     /// How such DIEs are read; `None` where not quickly.
     pub fn of(die: &Short<'_>) -> Option<Quick> {
         let size = 1 + u8::try_from(die.len).ok().filter(|&size| usize::from(size) < SHORT - 1)?;
@@ -360,12 +379,10 @@ impl<'d> Walk<'_, 'd> {
         let offset = (window.at.position() - self.out.start) as u32;
         match (q.what, parent) {
             (What::Enumerator, Open::Enum { .. }) => {
-                let name = q.name(&mut window, texts)?;
-                self.values.push((name.text, q.number.read(window.die).into()));
+                self.values.push(q.value(&mut window, texts)?);
             }
             (What::Parameter, Open::Proto { .. }) => {
-                let name = q.name(&mut window, texts)?;
-                self.params.push((name.text, q.ty(window.die, within)));
+                self.params.push(q.param(&mut window, texts, within)?);
             }
             (What::Member, Open::Composite { head, count, .. }) => {
                 let in_union = head.kind == Kind::Union;

@@ -130,25 +130,12 @@ impl<'d> Walk<'_, 'd> {
         let name = q.name(&mut window, texts)?.text;
         let (size, ty) = (q.number.read(window.die), q.ty(window.die, within));
         let first = self.values.len();
-        let mut at = window.at;
-        at.advance(q.size);
-        if q.has_children {
-            let values = &mut self.values;
-            let behind = children(quicks, at, What::Enumerator, |q, window| {
-                let name = q.name(window, texts)?;
-                values.push((name.text, q.number.read(window.die).into()));
-                Some(())
-            });
-            let Some(behind) = behind else {
-                values.truncate(first);
-                return None;
-            };
-            at = behind;
-        }
+        let value = |q: &Quick, window: &mut Window<'d>| q.value(window, texts);
+        let behind = list(quicks, q, &window, What::Enumerator, &mut self.values, value)?;
         let place = self.out.place(offset);
         let head = Head { at: place, kind: Kind::Enum, name, size, ty, declaration: false };
         self.enumeration(&head, first).ok()?;
-        Some(at)
+        Some(behind)
     }
 
     /// A prototype.
@@ -164,25 +151,12 @@ impl<'d> Walk<'_, 'd> {
         let texts = self.out.texts;
         let ty = q.ty(window.die, within);
         let first = self.params.len();
-        let mut at = window.at;
-        at.advance(q.size);
-        if q.has_children {
-            let params = &mut self.params;
-            let behind = children(quicks, at, What::Parameter, |q, window| {
-                let name = q.name(window, texts)?;
-                params.push((name.text, q.ty(window.die, within)));
-                Some(())
-            });
-            let Some(behind) = behind else {
-                params.truncate(first);
-                return None;
-            };
-            at = behind;
-        }
+        let param = |q: &Quick, window: &mut Window<'d>| q.param(window, texts, within);
+        let behind = list(quicks, q, &window, What::Parameter, &mut self.params, param)?;
         let place = self.out.place(offset);
         self.out.proto(place, ty, &self.params[first..], false);
         self.params.truncate(first);
-        Some(at)
+        Some(behind)
     }
 
     /// An array.
@@ -211,6 +185,32 @@ impl<'d> Walk<'_, 'd> {
         self.out.array(place, ty, nelems);
         Some(at)
     }
+}
+
+/// Adds what the children of a DIE say, where it has some and all are the same; tells where it ends.
+#[inline(always)]
+fn list<'d, T>(
+    quicks: &Quicks,
+    q: &Quick,
+    window: &Window<'d>,
+    what: What,
+    all: &mut Vec<T>,
+    mut read: impl FnMut(&Quick, &mut Window<'d>) -> Option<T>,
+) -> Option<Cursor<'d>> {
+    let mut at = window.at;
+    at.advance(q.size);
+    if !q.has_children {
+        return Some(at);
+    }
+    let first = all.len();
+    let behind = children(quicks, at, what, |q, window| {
+        all.push(read(q, window)?);
+        Some(())
+    });
+    if behind.is_none() {
+        all.truncate(first);
+    }
+    behind
 }
 
 /// Goes over children that are all the same; tells where they end.
