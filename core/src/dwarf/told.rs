@@ -95,7 +95,7 @@ impl Told {
             tags,
             functions,
             variables,
-            lists: self.lists.clone(),
+            lists: Vec::new(), // remembered already
             lost_references: self.lost_references,
             substitutes: Vec::new(),
         })

@@ -36,11 +36,6 @@ impl Word {
             _ => None,
         }
     }
-
-    /// Its bytes.
-    pub fn size(self) -> usize {
-        if self == Word::Address { 8 } else { 4 }
-    }
 }
 
 /// One of them: its place, what it tells, and of a [`Word::Text`] its value, packed.
