@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from tests.support.elf import Elf
+
+if TYPE_CHECKING:
+    from btfd import _core
 
 #: What any encoder has to read.
 SECTIONS = (".debug_info", ".debug_abbrev", ".debug_str", ".rela.debug_info")
@@ -135,17 +139,29 @@ class Warm:
         made = self.core.encode(module, None, self.features, lang_exclude=["rust"], resolve=False)
         return made.types
 
-    def run(self, module: Path, work: Path, series: Series | None = None) -> bytes:
-        """One module; its BTF."""
+    def run(
+        self,
+        module: Path,
+        work: Path,
+        series: Series | None = None,
+        remembered: _core.Remembered | None = None,
+    ) -> _core.Encoded:
+        """One module; what its encode made, which may begin with what an earlier one remembers."""
         copy = work / "warm.ko"
         shutil.copyfile(module, copy)
         start, cpu = time.perf_counter(), time.process_time()
-        made = self.core.encode(
-            copy, self.base, self.features, lang_exclude=["rust"], threads=1, keep=True
+        made: _core.Encoded = self.core.encode(
+            copy,
+            self.base,
+            self.features,
+            lang_exclude=["rust"],
+            threads=1,
+            keep=True,
+            remembered=remembered,
         )
         self.core.install(copy, made.btf, made.stamp)
         wall, used = time.perf_counter() - start, time.process_time() - cpu
         if series is not None:
             series.add(wall, used)
         copy.unlink()
-        return made.btf
+        return made

@@ -93,7 +93,7 @@ def measure(
     theirs, why = load(result, base), why_not_comparable(result, base)
     process(command)
     ours = load(detached, base)
-    if warm.run(module, work) != detached.read_bytes():
+    if warm.run(module, work).btf != detached.read_bytes():
         raise CannotMeasure(f"{name}: process and core made different BTF")
     if why is None:
         check_equal(name, theirs, ours, pahole)

@@ -8,12 +8,10 @@ with pahole's before its time counts. Cost: some seconds a module.
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 from bench.measure import CannotMeasure, Series, Warm
 from bench.modules import check_equal
@@ -21,9 +19,6 @@ from bench.pahole import Pahole
 from tests.kernel.tree import KernelTree
 from tests.support.btf import Btf, load
 from tests.support.elf import Elf
-
-if TYPE_CHECKING:
-    from btfd import _core
 
 #: Many units, and the most types.
 MODULES = ("xfs", "mlx5_core")
@@ -60,12 +55,13 @@ class Edits:
 
     def __init__(self, source: Path, module: Path) -> None:
         shutil.copyfile(source, module)
-        strings = Elf.read(module).find(".debug_str")
+        elf = Elf.read(module)
+        strings = elf.find(".debug_str")
         if strings is None:
             raise CannotMeasure(f"{source}: no .debug_str")
         self.module = module
         self._start = strings.offset
-        self._strings = bytearray(Elf.read(module).contents(".debug_str") or b"")
+        self._strings = bytearray(elf.contents(".debug_str") or b"")
         self._random = Random(1)
 
     def edit(self) -> None:
@@ -91,8 +87,8 @@ def measure(
     remembered = warm.core.Remembered()
     for _ in range(runs + 1):
         theirs = load(pahole.run(tree.vmlinux, edits.module, work, row.pahole), base)
-        again = _encode(warm, edits.module, work, row.again, remembered)
-        first = _encode(warm, edits.module, work, row.first, None)
+        again = warm.run(edits.module, work, row.again, remembered)
+        first = warm.run(edits.module, work, row.first)
         if again.btf != first.btf:
             raise CannotMeasure(f"{name}: what is remembered is not what is read")
         (work / "ours.btf").write_bytes(again.btf)
@@ -108,28 +104,6 @@ def measure(
         del series.wall[0], series.cpu[0]
     del row.read[0]
     return row
-
-
-def _encode(
-    warm: Warm, module: Path, work: Path, series: Series, remembered: _core.Remembered | None
-) -> _core.Encoded:
-    """Encodes and installs into a fresh link, with one thread."""
-    copy = work / "warm.ko"
-    shutil.copyfile(module, copy)
-    start, cpu = time.perf_counter(), time.process_time()
-    made: _core.Encoded = warm.core.encode(
-        copy,
-        warm.base,
-        warm.features,
-        lang_exclude=["rust"],
-        threads=1,
-        keep=True,
-        remembered=remembered,
-    )
-    warm.core.install(copy, made.btf, made.stamp)
-    series.add(time.perf_counter() - start, time.process_time() - cpu)
-    copy.unlink()
-    return made
 
 
 def table(rows: list[Row]) -> Iterator[list[str]]:
