@@ -138,6 +138,14 @@ impl Base {
         }
     }
 
+    /// The only struct or union of a name, given by its offset.
+    pub fn composite_of(&self, name: u32) -> Option<u32> {
+        match self.composites.get(&name) {
+            Some(&Named::Unique(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Where each of its strings starts.
     pub fn string_index(&self) -> &StringIndex {
         &self.strings

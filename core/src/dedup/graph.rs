@@ -5,6 +5,7 @@
 //! graph. A comparison visits each canonical type once, so it is linear in the graph; it uses an
 //! explicit stack, so input cannot make it overflow the thread's.
 
+use super::asked::Asking;
 use super::base::Base;
 use super::identical::Memo;
 use super::table::{self, Keys, Labels, Overlay, Table};
@@ -42,6 +43,7 @@ pub(super) struct Run<'base> {
     /// The type being folded, for messages.
     pub folding: u32,
     pub stats: Stats,
+    pub asking: Asking,
     limit: u64,
 }
 
@@ -91,6 +93,7 @@ impl<'base> Run<'base> {
             memo: Memo::default(),
             folding: 0,
             stats: Stats::default(),
+            asking: Asking::default(),
             // Real modules take 3 to 5 steps a type, and up to 500 over a base that has its types
             // many times, as one has that an encoder with a defect made. 50 million: a second.
             limit: 50_000_000 + 1_000 * split.len() as u64,
@@ -227,6 +230,8 @@ impl<'base> Run<'base> {
     #[inline]
     fn compare(&mut self, candidate: u32, mut canonical: u32) -> Result<Verdict, DedupError> {
         self.step()?;
+        self.asking.meet(candidate);
+        self.asking.meet(canonical);
         let resolved = self.resolve(canonical);
         if self.resolve(candidate) == resolved {
             return Ok(Verdict::Equal);
@@ -247,6 +252,11 @@ impl<'base> Run<'base> {
         self.hypothesis[canonical as usize] = candidate;
         self.met.push(canonical);
 
+        if self.declares(candidate, canonical) {
+            return Ok(Verdict::Equal);
+        }
+        self.asking.look(candidate);
+        self.asking.look(canonical);
         let (a, b) = (self.ty(candidate), self.ty(canonical));
         let (kind, other) = (kind_of(a), kind_of(b));
         let verdict = |equal| if equal { Verdict::Equal } else { Verdict::Unequal };
@@ -254,9 +264,6 @@ impl<'base> Run<'base> {
             return Ok(Verdict::Unequal);
         }
         if kind != other {
-            if kind == Kind::Fwd {
-                return Ok(verdict(declared(a) == other));
-            }
             let fits = other == Kind::Fwd && declared(b) == kind;
             self.adjusts_base |= fits && canonical < self.first;
             return Ok(verdict(fits));
@@ -285,6 +292,13 @@ impl<'base> Run<'base> {
                 return Err(DedupError::Incomparable { candidate, canonical, kind: kind.name() });
             }
         })
+    }
+
+    /// Whether the one is a forward declaration of the other.
+    #[inline]
+    fn declares(&self, forward: u32, composite: u32) -> bool {
+        let (a, b) = (self.ty(forward), self.ty(composite));
+        kind_of(a) == Kind::Fwd && declared(a) == kind_of(b) && a.name() == b.name()
     }
 
     /// Takes over what the comparison that was just found equal says of forwards and composites.

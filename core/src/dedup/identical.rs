@@ -59,6 +59,7 @@ impl Run<'_> {
         let mut same = true;
         for at in (at..).step_by(step).take(count) {
             let (a, b) = (self.ty(x).0[at], self.ty(y).0[at]);
+            self.asking.meet(a);
             if a != b && !self.identical_within(a, b, depth - 1)? {
                 same = false;
                 break;
@@ -82,6 +83,8 @@ impl Run<'_> {
         let (mut mark, mut steps, mut limit) = ((x, y), 0u64, 1u64);
         loop {
             self.step()?;
+            self.asking.look(x);
+            self.asking.look(y);
             let (a, b) = (self.ty(x), self.ty(y));
             let kind = self.kind(x);
             if kind != self.kind(y) {

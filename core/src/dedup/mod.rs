@@ -8,6 +8,7 @@
 //!
 //! The way of a run, one file each:
 //!
+//! * [`asked`](Asked): what a run asked of the base, and whether another one answers alike;
 //! * [`base`](Base): what does not change from run to run, shared by all;
 //! * `table`: equal candidates in their order;
 //! * `graph`: whether two type graphs are equivalent, and what follows when they are;
@@ -18,6 +19,7 @@
 //! Cost: a run touches the base only where its types lead; memory is 4 bytes per type of base
 //! and split, which the base keeps for the next run, and the survivors' entries in the table.
 
+mod asked;
 mod base;
 mod compact;
 mod graph;
@@ -27,11 +29,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use asked::Asked;
 pub use base::Base;
 
 use crate::btf::Btf;
 use crate::btf::strings::{self, Interner};
 use crate::btf::types::map_names;
+use asked::Asking;
 use base::Incomparable;
 use table::Labels;
 use thiserror::Error;
@@ -149,22 +153,32 @@ pub struct Stats {
 /// Every id must name a type of the layers, as [`Btf::parse`] checks. After an error the types of
 /// `split` are not to be used.
 pub fn dedup(base: Option<&Base>, split: &mut Btf) -> Result<Stats, DedupError> {
-    fold(base, split, |_| ()).map(|(stats, ())| stats)
+    fold(base, split, |_, _| (), |_| ()).map(|(stats, ())| stats)
 }
 
-/// As [`dedup`], and tells of each type that `split` had the id of the one that now stands for it.
-pub fn dedup_and_tell(
-    base: Option<&Base>,
-    split: &mut Btf,
-) -> Result<(Stats, Vec<u32>), DedupError> {
-    fold(base, split, |run| run.places())
+/// How a run went.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Of each type that was given, the id of the one that stands for it now.
+    pub places: Vec<u32>,
+    /// What was asked of the base; `None` where that does not decide how a run goes.
+    pub asked: Option<Asked>,
 }
 
-/// `look` is at the run once all is decided.
+/// As [`dedup`], and tells how it went.
+pub fn dedup_and_tell(base: Option<&Base>, split: &mut Btf) -> Result<(Stats, Told), DedupError> {
+    let begin = |run: &mut graph::Run<'_>, labels| {
+        run.asking = base.map_or_else(Asking::default, |base| Asking::of(base, labels));
+    };
+    fold(base, split, begin, |run| Told { places: run.places(), asked: run.asked() })
+}
+
+/// `begin` is at the run before, `look` once all is decided.
 fn fold<T>(
     base: Option<&Base>,
     split: &mut Btf,
-    look: impl FnOnce(&graph::Run<'_>) -> T,
+    begin: impl FnOnce(&mut graph::Run<'_>, Labels),
+    look: impl FnOnce(&mut graph::Run<'_>) -> T,
 ) -> Result<(Stats, T), DedupError> {
     check_layers(base, split)?;
     let types_in = split.types.len() as u32;
@@ -184,11 +198,12 @@ fn fold<T>(
         _ => base.map(|base| &base.table),
     };
     let mut run = graph::Run::new(base, table, labels, std::mem::take(&mut split.types));
+    begin(&mut run, labels);
     run.primitives()?;
     run.composites()?;
     run.forwards();
     run.references()?;
-    let (stats, seen) = (run.stats(), look(&run));
+    let (stats, seen) = (run.stats(), look(&mut run));
     split.types = run.compact();
     Ok((Stats { types_in, types_out: split.types.len() as u32, ..stats }, seen))
 }

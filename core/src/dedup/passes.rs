@@ -44,10 +44,14 @@ impl Run<'_> {
             true => self.first_equal(id, keys.main),
             false => self.first(enum_family(name), |t| t.name() == name && is_enum(t)),
         };
+        if name == 0 && !full {
+            self.asking.any();
+        }
         if full {
             let mut scan = self.table.scan(enum_forward(name));
             while let Some(forward) = self.table.next(&mut scan) {
                 self.step()?;
+                self.asking.look(forward.id);
                 if equal.is_some_and(|e| !self.table.precedes(forward.position, e.position)) {
                     break;
                 }
@@ -85,6 +89,8 @@ impl Run<'_> {
     #[inline]
     fn decide(&mut self, id: u32, keys: Keys, equal: Option<u32>) {
         self.set(id, equal.unwrap_or(id));
+        // Keys are over all that counts here: what was tried in vain had an equal key by chance.
+        equal.into_iter().for_each(|equal| self.asking.look(equal));
         if equal.is_none() {
             self.table.insert(id, keys);
         }
@@ -101,7 +107,13 @@ impl Run<'_> {
             let keys = self.keys(id, kind);
             let mut scan = self.table.scan(keys.main);
             let mut equal = None;
+            let mut several = self.table.has_several_below(&scan);
             while let Some(candidate) = self.table.next(&mut scan) {
+                self.asking.look(candidate.id);
+                if several && candidate.id < self.first {
+                    self.asking.row(candidate.id);
+                    several = false;
+                }
                 let (a, b) = (self.ty(id), self.ty(candidate.id));
                 let alike = match kind {
                     Kind::Typedef => a.0[..2] == b.0[..2],
@@ -135,9 +147,10 @@ impl Run<'_> {
                 continue;
             }
             let name = self.ty(id).name();
-            let below = self.base.and_then(|base| base.composites.get(&name));
+            let below = self.base.and_then(|base| base.composites.get(&name)).copied();
+            self.asking.named(below);
             let definition = match (below, own.get(&name)) {
-                (Some(&Named::Unique(one)), None) | (None, Some(&Named::Unique(one))) => one,
+                (Some(Named::Unique(one)), None) | (None, Some(&Named::Unique(one))) => one,
                 _ => continue,
             };
             if self.kind(definition) == declared(self.ty(id)) {

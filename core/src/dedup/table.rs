@@ -42,6 +42,11 @@ impl Growth {
         Candidate { id, position }
     }
 
+    /// Whether so many more insertions do not double the table.
+    pub fn has_room(self, count: u32) -> bool {
+        (u64::from(self.entries) + u64::from(count)) * 4 / 3 <= u64::from(self.capacity)
+    }
+
     /// Whether lists are now read from the back.
     #[inline]
     pub fn reversed(self) -> bool {
@@ -174,6 +179,23 @@ impl<'base> Overlay<'base> {
 
     pub fn insert(&mut self, id: u32, keys: Keys) {
         insert(&mut self.lists, &mut self.growth, id, keys);
+    }
+
+    /// The base's, and what came since.
+    pub fn growth(&self) -> Growth {
+        self.growth
+    }
+
+    /// Whether the base has several candidates of a scan that begins.
+    pub fn has_several_below(&self, scan: &Scan) -> bool {
+        let Some(base) = self.base else { return false };
+        let [_, near, far, _] = scan.starts;
+        match (base.lists.nodes.get(near as usize), base.lists.nodes.get(far as usize)) {
+            (Some(_), Some(_)) => true,
+            (Some(near), None) => near.older != NONE,
+            (None, Some(far)) => far.newer != NONE,
+            (None, None) => false,
+        }
     }
 
     /// Begins to go through the candidates of `key`, in the order in which they are to be tried.

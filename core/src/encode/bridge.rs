@@ -7,7 +7,7 @@
 
 use crate::btf::kind::Kind;
 use crate::btf::{Btf, Type, strings};
-use crate::dedup::Base;
+use crate::dedup::{Asked, Base};
 use crate::identity::{Known, Rebase, additions, new_ids};
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
@@ -23,23 +23,41 @@ pub struct Bridge {
     ids: Vec<u32>,
     /// The new offsets of names by the old ones; 0 where the new base does not have them.
     names: Vec<u32>,
+    /// Names that the new base declares forward.
+    forwards: HashSet<u32, FixedState>,
     /// The functions of the new base.
     functions: HashSet<[u32; 3], FixedState>,
     /// What the new base has and the old one has not, by [`likeness`].
     additions: HashSet<u64, FixedState>,
+    /// The same by [`rivalry`].
+    rivals: HashSet<u64, FixedState>,
+    /// A bit for each type of the new base that has a rival among these; none where there are none.
+    contested: Vec<u64>,
 }
 
 impl Bridge {
     /// From one to the other; `None` where identities do not tell the types of one of them apart.
     pub fn new(old: Arc<Base>, new: Arc<Base>) -> Option<Bridge> {
         let (from, to): (&Known, &Known) = rayon::join(|| old.known(), || new.known());
-        let like = |id: u32| likeness(new.btf().types.get(id as usize - 1));
-        let ((ids, additions), (names, functions)) = rayon::join(
-            || (new_ids(from, to, new.btf()), additions(from, to).map(like).collect()),
+        let types = &new.btf().types;
+        let ((ids, added), (names, functions)) = rayon::join(
+            || (new_ids(from, to, new.btf()), additions(from, to).collect::<Vec<_>>()),
             || (names(&old, &new), functions(new.btf())),
         );
         let ids = ids?;
-        Some(Bridge { old, new, ids, names, functions, additions })
+        let added = || added.iter().map(|&id| types.get(id as usize - 1));
+        let additions = added().map(likeness).collect();
+        let rivals: HashSet<_, _> = added().map(rivalry).collect();
+        let mut contested = Vec::new();
+        if !rivals.is_empty() {
+            contested.resize(types.len() / 64 + 1, 0);
+            for (id, ty) in (1usize..).zip(types.iter()) {
+                contested[id / 64] |= u64::from(rivals.contains(&rivalry(ty))) << (id % 64);
+            }
+        }
+        let forwards = types.iter().filter(|ty| ty.kind() == Some(Kind::Fwd));
+        let forwards = forwards.map(Type::name).collect();
+        Some(Bridge { old, new, ids, names, forwards, functions, additions, rivals, contested })
     }
 
     /// The base that it leads to.
@@ -50,6 +68,17 @@ impl Bridge {
     /// The id in the new base of a type of the old one.
     pub fn id(&self, old: u32) -> Option<u32> {
         self.rebase().id(old)
+    }
+
+    /// The id in the new base of the only struct or union that has the name of one of the old base;
+    /// what it holds does not matter.
+    pub(super) fn namesake(&self, old: u32) -> Option<u32> {
+        let was = self.old.btf().types.get((old as usize).checked_sub(1)?);
+        let name = *self.names.get(was.name() as usize)?;
+        let new = self.new.composite_of(name)?;
+        let is = self.new.btf().types.get(new as usize - 1);
+        let same = name != 0 && is.kind() == was.kind() && !self.forwards.contains(&name);
+        same.then_some(new)
     }
 
     /// The offset in the new base of a name of the old one, or the name where there is none.
@@ -64,6 +93,26 @@ impl Bridge {
     pub(super) fn find<'n>(&self, name: &'n [u8]) -> Result<u32, &'n [u8]> {
         let below = &self.new.btf().strings;
         self.new.string_index().find(below, name).ok_or(name)
+    }
+
+    /// Whether a run that asked this of the old base would find the same in the new one, and no more.
+    ///
+    /// What it might find besides is a rival of a type of the run; then also of the one that stands for
+    /// it, which is of the base and was `asked` for, or in the result ([`Bridge::has_no_rival`]).
+    pub(super) fn answers(&self, asked: &Asked) -> bool {
+        let is_alone = |id: u32| match self.contested.get(id as usize / 64) {
+            Some(word) => word >> (id % 64) & 1 == 0,
+            None => true,
+        };
+        asked.types.iter().all(|&id| self.id(id).is_some_and(is_alone))
+            && asked.named.iter().all(|&id| self.namesake(id).is_some())
+            && self.new.keeps_order(&self.old, asked, |id| self.id(id))
+    }
+
+    /// Whether the new base has nothing more that might be taken for a type of `split`, which stands over it
+    /// already.
+    pub(super) fn has_no_rival(&self, split: &Btf) -> bool {
+        self.rivals.is_empty() || !split.types.iter().any(|ty| self.rivals.contains(&rivalry(ty)))
     }
 
     /// See [`Rebase::leaves`].
@@ -119,6 +168,21 @@ fn likeness(ty: Type<'_>) -> u64 {
             ty.for_each_name(|name| name.hash(&mut hasher));
         }
         _ => ty.0.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+/// The same for types over one base that the engine tries for each other, or looks up by one name.
+fn rivalry(ty: Type<'_>) -> u64 {
+    if ty.name() != 0 {
+        return of_name(ty.name());
+    }
+    let mut hasher = FixedState::default().build_hasher();
+    if ty.kind().is_some_and(Kind::is_composite) {
+        ty.0[..3].hash(&mut hasher);
+        ty.elements().for_each(|member| (member[0], member[2]).hash(&mut hasher));
+    } else {
+        ty.0.hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -308,10 +308,10 @@ fn run(
     // Of a vmlinux these are 200 MB, as much as the deduplication is about to take.
     drop(groups);
     drop(debug);
-    let kept = match given {
-        Some(given) => {
-            let (stats, places) = dedup::dedup_and_tell(base, &mut btf)?;
-            Some(given.decided(&btf, stats, &places))
+    let kept = match given.zip(base) {
+        Some((given, lower)) => {
+            let (stats, told) = dedup::dedup_and_tell(base, &mut btf)?;
+            Some(given.decided(lower, &btf, stats, told))
         }
         None => dedup::dedup(base, &mut btf).map(|_| None)?,
     };
