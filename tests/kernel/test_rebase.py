@@ -14,6 +14,7 @@ import pytest
 from btfd import _core
 from btfd.engine import stamp_of
 from tests.kernel.conftest import Results
+from tests.support.btf import KINDS, Btf
 from tests.support.elf import Elf
 from tests.support.run import KBUILD_FEATURES
 
@@ -46,6 +47,20 @@ def renamed(btf: bytes) -> bytes:
     return bytes(out)
 
 
+def grown(btf: bytes) -> bytes:
+    """A struct is another that modules know by its name only."""
+    base = Btf(btf)
+    name = struct.pack("<I", base.strings.index(b"\0audit_context\0") + 1)
+    start, at = btf.index(base.type_bytes), 0
+    out = bytearray(btf)
+    while (at := btf.find(name, at + 1)) >= 0:
+        info, size = struct.unpack_from("<2I", btf, at + 4)
+        if (at - start) % 4 == 0 and info >> 24 & 0x1F == KINDS.index("STRUCT"):
+            struct.pack_into("<I", out, at + 8, size + 8)
+            return bytes(out)
+    raise AssertionError("this kernel has no struct audit_context")
+
+
 @pytest.fixture(scope="module")
 def modules(results: Results) -> list[Path]:
     root = results.tree.root
@@ -58,7 +73,7 @@ def encode(path: Path, base: _core.Base, keep: bool = False) -> _core.Encoded:
     return _core.encode(path, base, FEATURES, lang_exclude=["rust"], threads=2, keep=keep)
 
 
-@pytest.mark.parametrize("change", [same, renumbered, renamed])
+@pytest.mark.parametrize("change", [same, renumbered, grown, renamed])
 def test_the_bytes_are_those_of_an_encode(
     results: Results, modules: list[Path], tmp_path: Path, change: Callable[[bytes], bytes]
 ) -> None:
