@@ -40,8 +40,6 @@ pub struct Kept {
     /// The types of the base that stand for types of the file, ascending.
     used: Vec<u32>,
     names: Names,
-    /// Its own types; names are numbers of `names`, from 1.
-    types: Types,
     state: State,
     /// The file has `.BTF_ids`, which are to be resolved anew.
     pub has_ids: bool,
@@ -51,11 +49,12 @@ pub struct Kept {
     pub warnings: Vec<String>,
 }
 
-/// Of which kind it is.
+/// Of which kind it is. Names of types are numbers of [`Kept::names`], from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// The types are the result.
     Settled {
+        /// The result.
+        types: Types,
         /// Structs and unions of the base that are meant by names that units only declare.
         named: Vec<u32>,
         /// Those of the base that stand for functions of the file.
@@ -64,8 +63,9 @@ enum State {
         /// that has the name.
         declared: Vec<u32>,
     },
-    /// The types are what the engine was given.
     Open {
+        /// What the engine was given.
+        given: Packed,
         /// Of those that are of units, whether each was doubtful; prototypes of functions come after
         /// them.
         doubtful: Vec<bool>,
@@ -77,9 +77,13 @@ enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Answer {
     asked: Asked,
-    /// The result; names as in [`Kept::types`].
+    /// The result.
     types: Types,
 }
+
+/// Types as bytes: most are never looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Packed(Vec<u8>);
 
 /// Names in the order in which they were met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +97,11 @@ struct Names {
 /// What the engine is given, which has not decided yet.
 #[derive(Clone, Debug)]
 pub struct Given {
-    kept: Kept,
+    first_id: u32,
+    used: Vec<u32>,
+    names: Names,
+    types: Types,
+    doubtful: Vec<bool>,
     numbers: Numbers,
 }
 
@@ -131,45 +139,34 @@ impl Given {
         let mut complete = true;
         btf.types.iter().for_each(|ty| ty.for_each_id(|id| complete &= is_used(id)));
         let types = numbered(&btf.types, &numbers).filter(|_| complete)?;
-        let (state, first_id) = (State::Open { doubtful, answer: None }, btf.first_id);
-        let (has_ids, vermagic, warnings) = (false, None, Vec::new());
-        Some(Given {
-            kept: Kept { first_id, used, names, types, state, has_ids, vermagic, warnings },
-            numbers,
-        })
+        Some(Given { first_id: btf.first_id, used, names, types, doubtful, numbers })
     }
 
     /// The engine has made `result`, and went as is `told`.
     pub fn decided(self, base: &Base, result: &Btf, stats: Stats, told: Told) -> Kept {
-        let Given { mut kept, numbers } = self;
-        let Some(types) = numbered(&result.types, &numbers) else { return kept };
-        if let Some((used, state)) = kept.settled(base, stats, &told.places) {
-            return Kept { used, types, state, ..kept };
-        }
-        if let State::Open { answer, .. } = &mut kept.state {
-            *answer = told.asked.and_then(|asked| Answer::of(asked, types, kept.first_id));
-        }
-        kept
+        let types = numbered(&result.types, &self.numbers);
+        let sure = !self.doubtful.contains(&true) && stats.base_bound == 0;
+        let settled = types.as_ref().filter(|_| sure);
+        let settled = settled.and_then(|_| self.settled(base, &told.places));
+        let first_id = self.first_id;
+        let (used, state) = match (types, settled) {
+            (Some(types), Some((used, [named, functions, declared]))) => {
+                (used, State::Settled { types, named, functions, declared })
+            }
+            (types, _) => {
+                let answer = types.zip(told.asked);
+                let answer = answer.and_then(|(types, asked)| Answer::of(asked, types, first_id));
+                let given = Packed::of(&self.types);
+                (self.used, State::Open { given, doubtful: self.doubtful, answer })
+            }
+        };
+        let (names, has_ids, vermagic, warnings) = (self.names, false, None, Vec::new());
+        Kept { first_id, used, names, state, has_ids, vermagic, warnings }
     }
-}
 
-impl Answer {
-    /// `None` where the base may have what it asked for without an identity to tell.
-    fn of(asked: Asked, types: Types, first_id: u32) -> Option<Answer> {
-        let is_of_base =
-            types.iter().any(|ty| ty.kind() == Some(Kind::DeclTag) && ty.size_or_type() < first_id);
-        (!is_of_base).then_some(Answer { asked, types })
-    }
-}
-
-impl Kept {
-    /// Of a module in which nothing is doubtful: the types of the base that stand for others, and
-    /// what else there is to know.
-    fn settled(&self, base: &Base, stats: Stats, places: &[u32]) -> Option<(Vec<u32>, State)> {
-        let State::Open { doubtful, .. } = &self.state else { return None };
-        if doubtful.contains(&true) || stats.base_bound > 0 {
-            return None;
-        }
+    /// Of a module in which nothing is doubtful: the types of the base that stand for others, and as in
+    /// [`State::Settled`] those that are named, functions, and names that are declared.
+    fn settled(&self, base: &Base, places: &[u32]) -> Option<(Vec<u32>, [Vec<u32>; 3])> {
         let mut used = self.used.clone();
         let (mut named, mut functions, mut declared) = (Vec::new(), Vec::new(), Vec::new());
         let is_composite =
@@ -197,9 +194,20 @@ impl Kept {
             list.sort_unstable();
             list.dedup();
         }
-        Some((used, State::Settled { named, functions, declared }))
+        Some((used, [named, functions, declared]))
     }
+}
 
+impl Answer {
+    /// `None` where the base may have what it asked for without an identity to tell.
+    fn of(asked: Asked, types: Types, first_id: u32) -> Option<Answer> {
+        let is_of_base =
+            types.iter().any(|ty| ty.kind() == Some(Kind::DeclTag) && ty.size_or_type() < first_id);
+        (!is_of_base).then_some(Answer { asked, types })
+    }
+}
+
+impl Kept {
     /// Whether it is the result.
     pub fn is_settled(&self) -> bool {
         matches!(self.state, State::Settled { .. })
@@ -210,10 +218,10 @@ impl Kept {
     pub fn over(&self, bridge: &Bridge) -> Result<Option<Btf>, DedupError> {
         let Some(names) = self.names_over(bridge) else { return Ok(None) };
         match (self.at_once(bridge, &names), &self.state) {
-            (None, State::Open { doubtful, .. }) => {
-                let Some(mut btf) = self.put(&self.types, &[], bridge, &names) else {
-                    return Ok(None);
-                };
+            (None, State::Open { given, doubtful, .. }) => {
+                let given = given.types();
+                let put = given.and_then(|types| self.put(&types, &[], bridge, &names));
+                let Some(mut btf) = put else { return Ok(None) };
                 if !bridge.leaves(&btf, doubtful) {
                     return Ok(None);
                 }
@@ -232,8 +240,8 @@ impl Kept {
     /// The result over the new base, where the engine would decide as before.
     fn at_once(&self, bridge: &Bridge, names: &Placed) -> Option<Btf> {
         match &self.state {
-            State::Settled { named, functions, declared } => {
-                let btf = self.put(&self.types, named, bridge, names)?;
+            State::Settled { types, named, functions, declared } => {
+                let btf = self.put(types, named, bridge, names)?;
                 // Names that only the file has are behind those of the base.
                 let declared = declared
                     .iter()

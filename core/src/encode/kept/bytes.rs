@@ -2,7 +2,7 @@
 //!
 //! Cost: a pass over them each way, 1 ns a byte.
 
-use super::{Answer, Kept, Names, State};
+use super::{Answer, Kept, Names, Packed, State};
 use crate::btf::Types;
 use crate::btf::kind::Kind;
 use crate::btf::types::MAX_VLEN;
@@ -42,14 +42,15 @@ impl Kept {
         put(&mut body, self.names.places.len() as u32);
         self.names.places.iter().for_each(|&place| put(&mut body, place));
         put_bytes(&mut body, &self.names.own);
-        put_types(&mut body, &self.types);
         match &self.state {
-            State::Settled { named, functions, declared } => {
+            State::Settled { types, named, functions, declared } => {
+                put_bytes(&mut body, &Packed::of(types).0);
                 put_ascending(&mut body, named);
                 put_ascending(&mut body, functions);
                 put_ascending(&mut body, declared);
             }
-            State::Open { doubtful, .. } => {
+            State::Open { given, doubtful, .. } => {
+                put_bytes(&mut body, &given.0);
                 let byte = |bits: &[bool]| {
                     bits.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit))
                 };
@@ -63,7 +64,7 @@ impl Kept {
             put_ascending(&mut body, &asked.functions);
             put_ascending(&mut body, &asked.rows);
             put(&mut body, asked.inserted);
-            put_types(&mut body, types);
+            put_bytes(&mut body, &Packed::of(types).0);
         }
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&checksum(&body).to_le_bytes());
@@ -89,19 +90,17 @@ impl Kept {
         let used = take_ascending(rest)?;
         let places = (0..number(rest)?).map(|_| number(rest)).collect::<Option<_>>()?;
         let names = Names { places, own: take_bytes(rest)?.to_vec() };
-        let types = take_types(rest)?;
+        let bytes = take_bytes(rest)?;
         let mut state = if has(IS_OPEN) {
             let count = number(rest)? as usize;
             let bits = take(rest, count.div_ceil(8))?;
             let bit = |at: usize| bits[at / 8] >> (at % 8) & 1 == 1;
-            State::Open { doubtful: (0..count).map(bit).collect(), answer: None }
+            let doubtful = (0..count).map(bit).collect();
+            State::Open { given: Packed(bytes.to_vec()), doubtful, answer: None }
         } else {
-            let named = take_ascending(rest)?;
-            State::Settled {
-                named,
-                functions: take_ascending(rest)?,
-                declared: take_ascending(rest)?,
-            }
+            let (types, named) = (unpack(bytes)?, take_ascending(rest)?);
+            let (functions, declared) = (take_ascending(rest)?, take_ascending(rest)?);
+            State::Settled { types, named, functions, declared }
         };
         if let State::Open { answer, .. } = &mut state
             && has(HAS_ANSWER)
@@ -113,10 +112,10 @@ impl Kept {
                 rows: take_ascending(rest)?,
                 inserted: number(rest)?,
             };
-            *answer = Some(Answer { asked, types: take_types(rest)? });
+            *answer = Some(Answer { asked, types: unpack(take_bytes(rest)?)? });
         }
         let has_ids = has(HAS_IDS);
-        let kept = Kept { first_id, used, names, types, state, has_ids, vermagic, warnings };
+        let kept = Kept { first_id, used, names, state, has_ids, vermagic, warnings };
         rest.is_empty().then_some(kept)
     }
 }
@@ -185,16 +184,19 @@ fn take_ascending(rest: &mut &[u8]) -> Option<Vec<u32>> {
     Some(ids)
 }
 
-fn put_types(body: &mut Vec<u8>, types: &Types) {
-    put(body, types.words().len() as u32);
-    for word in types.words() {
-        body.extend_from_slice(&word.to_le_bytes());
+impl Packed {
+    pub(super) fn of(types: &Types) -> Packed {
+        Packed(types.words().iter().flat_map(|word| word.to_le_bytes()).collect())
+    }
+
+    /// `None` where these are no types.
+    pub(super) fn types(&self) -> Option<Types> {
+        unpack(&self.0)
     }
 }
 
-fn take_types(rest: &mut &[u8]) -> Option<Types> {
-    let count = number(rest)? as usize;
-    let (words, _) = take(rest, count.checked_mul(4)?)?.as_chunks::<4>();
+fn unpack(bytes: &[u8]) -> Option<Types> {
+    let (words, []) = bytes.as_chunks::<4>() else { return None };
     let words: Vec<u32> = words.iter().map(|&word| u32::from_le_bytes(word)).collect();
     split(&words)
 }
@@ -229,7 +231,6 @@ mod tests {
             first_id: 300,
             used: vec![1, 7, 200],
             names: Names { places: vec![0, 70_000, 0], own: b"s\0member\0".to_vec() },
-            types: some_types(),
             state,
             has_ids: true,
             vermagic: Some("6.1 SMP".into()),
@@ -247,12 +248,22 @@ mod tests {
             inserted: 200,
         };
         for state in [
-            State::Open { doubtful: vec![false, true], answer: None },
             State::Open {
+                given: Packed::of(&some_types()),
+                doubtful: vec![false, true],
+                answer: None,
+            },
+            State::Open {
+                given: Packed::of(&some_types()),
                 doubtful: vec![false, true],
                 answer: Some(Answer { asked, types: some_types() }),
             },
-            State::Settled { named: vec![5], functions: vec![3, 400], declared: vec![2] },
+            State::Settled {
+                types: some_types(),
+                named: vec![5],
+                functions: vec![3, 400],
+                declared: vec![2],
+            },
         ] {
             let kept = sample(state);
             let bytes = kept.to_bytes();
@@ -269,7 +280,7 @@ mod tests {
     #[test]
     fn without_vermagic_and_warnings() {
         let (named, functions, declared) = (Vec::new(), Vec::new(), Vec::new());
-        let state = State::Settled { named, functions, declared };
+        let state = State::Settled { types: some_types(), named, functions, declared };
         let kept = Kept { has_ids: false, vermagic: None, warnings: Vec::new(), ..sample(state) };
         assert_eq!(Kept::from_bytes(&kept.to_bytes()), Some(kept));
     }
