@@ -14,8 +14,7 @@ import threading
 from collections import OrderedDict
 from weakref import WeakValueDictionary
 
-from btfd import elf
-from btfd.encode import BaseInfo
+from btfd.encode import BaseInfo, kernel_release
 from btfd.engine import Base, Core, Stamp, stamp_of
 from btfd.errors import Problem
 
@@ -74,7 +73,8 @@ class Bases:
             self._recent.move_to_end(path)
             return known[1]
         self._recent.pop(path, None)
-        info = BaseInfo(path, self._shared(self._core.read_btf(path)), elf.kernel_release(path))
+        base = self._shared(self._core.read_btf(path))
+        info = BaseInfo(path, base, kernel_release(self._core, path))
         if stamp_of(path) != stamp:
             return info  # changed meanwhile: right for whoever looks again, not to be kept
         self._recent[path] = (stamp, info)

@@ -4,25 +4,19 @@ Contract: looks at one file once, with pyelftools, and never raises over what it
 damaged file is an answer too. Nothing here decides about bytes; the core does, and this room only
 turns "no" into a sentence that helps.
 
-Cost: the section table and a few small sections, 1 to 20 ms; `kernel_release` of a vmlinux also
-searches its .rodata. The cold path only: never called for a module that encodes.
+Cost: the section table and a few small sections, 1 to 20 ms, and at the first call 30 for the
+import of pyelftools. The cold path only: never called for a module that encodes.
 """
 
 import os
-import re
 import stat
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-
 SIGNATURE = b"~Module signature appended~\n"
 _RAW_BTF = (b"\x9f\xeb", b"\xeb\x9f")
-_BANNER = re.compile(rb"Linux version ([\x21-\x7e]+) ")
-_CHUNK = 1 << 22
 #: What pyelftools raises over damaged input, besides its own errors.
-_DAMAGE = (ELFError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +53,14 @@ def identify(path: str) -> Identity:
             return Identity("raw-btf", little_endian=magic[:2] == _RAW_BTF[0], has_btf=True)
         if magic != b"\x7fELF":
             return Identity("other")
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.elffile import ELFFile
+
         signed = _is_signed(f)
         f.seek(0)
         try:
             return _identify_elf(ELFFile(f), signed)
-        except _DAMAGE as e:
+        except (ELFError, *_DAMAGE) as e:
             return Identity("elf", signed=signed, damage=str(e).split("\n")[0] or "damaged")
 
 
@@ -145,41 +142,3 @@ def is_bare(path: str) -> bool:
     except OSError:
         return False
     return found.form == "elf" and found.damage is None and not found.has_dwarf
-
-
-def kernel_release(path: str) -> str | None:
-    """The release that a vmlinux was built as; the running kernel's for /sys/kernel/btf/vmlinux."""
-    if os.path.realpath(path) == "/sys/kernel/btf/vmlinux":
-        return os.uname().release
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return None
-        with open(path, "rb") as f:
-            if f.read(4) != b"\x7fELF":
-                return None
-            f.seek(0)
-            elf: Any = ELFFile(f)
-            section = elf.get_section_by_name(".rodata")
-            if section is None or section["sh_type"] == "SHT_NOBITS":
-                return None
-            return _search(f, section["sh_offset"], section["sh_size"])
-    except (OSError, *_DAMAGE):
-        return None
-
-
-def _search(f: BinaryIO, offset: int, size: int) -> str | None:
-    """The banner between two offsets, read in pieces that overlap."""
-    overlap = 256
-    f.seek(offset)
-    tail = b""
-    while size > 0:
-        piece = f.read(min(_CHUNK, size))
-        if not piece:
-            return None
-        size -= len(piece)
-        window = tail + piece
-        m = _BANNER.search(window)
-        if m is not None:
-            return m[1].decode("ascii")
-        tail = window[-overlap:]
-    return None

@@ -11,6 +11,7 @@ wrote: a link that comes right after is not mistaken for ours.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -101,6 +102,8 @@ TICK_NS = 10_000_000
 #: busy: somebody is writing it; dropped: not wanted now.
 STATUSES = ("encoded", "unchanged", "kept", "failed", "superseded", "busy", "dropped")
 
+
+_BANNER = re.compile(rb"Linux version ([\x21-\x7e]+) ")
 
 #: What an install answers, as a status.
 _STATUS = {"written": "encoded", "unchanged": "unchanged"}
@@ -316,6 +319,17 @@ def _link(made: Encoded) -> tuple[str, bytes] | None:
 
 def _made_for(vermagic: str | None) -> str:
     return (vermagic or "").split(" ", 1)[0]
+
+
+def kernel_release(core: Core, path: str) -> str | None:
+    """The release that a vmlinux was built as; the running kernel's for /sys/kernel/btf/vmlinux."""
+    if os.path.realpath(path) == "/sys/kernel/btf/vmlinux":
+        return os.uname().release
+    try:
+        found = _BANNER.search(core.read_section(path, ".rodata") or b"")
+    except Problem:
+        return None
+    return None if found is None else found[1].decode("ascii")
 
 
 def check_release(vermagic: str | None, base: BaseInfo) -> None:

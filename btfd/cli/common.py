@@ -10,7 +10,7 @@ import os
 from btfd import config, elf, features, kbuild, roster, sources
 from btfd.cli.output import Output
 from btfd.config import Settings, TreeSettings
-from btfd.encode import BaseInfo
+from btfd.encode import BaseInfo, kernel_release
 from btfd.engine import Core
 from btfd.errors import UsageProblem
 from btfd.kbuild import EncoderOptions
@@ -85,7 +85,7 @@ def note_unknown(settings: Settings, out: Output) -> None:
 
 def load_base(core: Core, path: str) -> BaseInfo:
     """A base, with the kernel release that it belongs to where that can be found out."""
-    return BaseInfo(path, core.load_base(path), elf.kernel_release(path))
+    return BaseInfo(path, core.load_base(path), kernel_release(core, path))
 
 
 def find_base(path: str, out: Output) -> str | None:

@@ -25,7 +25,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from btfd import elf
+from btfd.encode import kernel_release
+from btfd.engine import native
 
 META = "linux-image-cloud-amd64-dbg"
 STAMP = ".complete"
@@ -57,7 +58,7 @@ class KernelTree:
     @property
     def release(self) -> str:
         """What `uname -r` says on it."""
-        found = elf.kernel_release(str(self.vmlinux))
+        found = kernel_release(native(), str(self.vmlinux))
         if found is None:
             raise NoTree(f"{self.vmlinux} does not say of which release it is")
         return found

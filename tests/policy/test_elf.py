@@ -8,8 +8,6 @@ import pytest
 
 from btfd import elf
 
-BANNER = 'const char linux_banner[] = "Linux version 6.12.3-rc1+ (me@here) (gcc) #1\\n";\n'
-
 
 @pytest.fixture
 def module(tmp_path: Path) -> Path:
@@ -49,7 +47,6 @@ def test_every_length_has_an_answer(module: Path) -> None:
         module.write_bytes(whole[:length])
         assert elf.why_not(str(module)) is not None
         assert not elf.is_bare(str(module))
-        assert elf.kernel_release(str(module)) is None
 
 
 def test_damage_anywhere_is_survived(module: Path) -> None:
@@ -57,7 +54,6 @@ def test_damage_anywhere_is_survived(module: Path) -> None:
     for at in range(4, 64):
         module.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
         elf.identify(str(module))
-        elf.kernel_release(str(module))
 
 
 def test_other_files(tmp_path: Path, module: Path) -> None:
@@ -70,21 +66,12 @@ def test_other_files(tmp_path: Path, module: Path) -> None:
     assert elf.identify(str(path)).form == "other"
     os.mkfifo(tmp_path / "pipe")
     assert elf.identify(str(tmp_path / "pipe")).form == "special"
-    assert elf.kernel_release(str(tmp_path / "pipe")) is None
     with module.open("ab") as f:
         f.write(elf.SIGNATURE)
     assert elf.identify(str(module)).signed
     cause = elf.why_not(str(module))
     assert cause is not None
     assert "signed" in cause[0]
-
-
-def test_kernel_release_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = str(compile_object(tmp_path, f"const char pad[90] = {{1}};\n{BANNER}"))
-    assert elf.kernel_release(image) == "6.12.3-rc1+"
-    for size in range(1, 130, 8):
-        monkeypatch.setattr(elf, "_CHUNK", size)
-        assert elf.kernel_release(image) == "6.12.3-rc1+", "also across two pieces"
 
 
 def test_the_build_id(tmp_path: Path, module: Path) -> None:
