@@ -15,17 +15,19 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from btfd import elf, resolver
 from btfd.engine import Base, Core, Encoded, Graph, Moved, Stamp, stamp_of
 from btfd.errors import Busy, Problem, Refused, Superseded, from_os
 from btfd.kbuild import EncoderOptions
-from btfd.kept import Kept, Movable
-from btfd.relinks import Relinks
 from btfd.resolver import Resolver, Settled
-from btfd.store import Held
 from btfd.writers import being_written
+
+if TYPE_CHECKING:  # what only a tree has: sqlite, among others
+    from btfd.kept import Kept, Movable
+    from btfd.relinks import Relinks
+    from btfd.store import Held
 
 #: Bytes of a file up to which its full size costs next to nothing: 1 to 3 ms, beside 2 to 4 for the
 #: encode. It takes a second encode without the base; of xfs (43 MB) that is twice the work.
@@ -52,9 +54,9 @@ class Request:
     """Also find out what the BTF would take without a base."""
     force_base: bool = False
     resolver: Resolver = resolver.NATIVE
-    kept: Kept | None = None
+    kept: "Kept | None" = None
     """Where types are kept for when only the base will have changed."""
-    relinks: Relinks | None = None
+    relinks: "Relinks | None" = None
     """Where units are remembered for when only some of them will have changed."""
 
 
@@ -85,7 +87,7 @@ class Outcome:
     """Build id, and the words of `.BTF_ids` that the linker wrote: `earlier` of the next time."""
     feedback: list[dict[str, Any]] | None = None
     """What changed since the last result; None where that is not known."""
-    held: Held | None = None
+    held: "Held | None" = None
     """What is kept of its types."""
 
     @property
@@ -274,7 +276,7 @@ def _install(
     )
 
 
-def of_moved(module: Movable, made: Moved) -> Outcome:
+def of_moved(module: "Movable", made: Moved) -> Outcome:
     """What became of a module that was not encoded: what was kept of it was put onto the base."""
     return Outcome(
         module.path,

@@ -12,7 +12,7 @@ back 6 us an event.
 """
 
 import json
-import secrets
+import os
 import threading
 import time
 from collections import deque
@@ -83,7 +83,7 @@ class Journal:
     """History of one run."""
 
     def __init__(self, keep: int = KEEP, limit: int = LIMIT) -> None:
-        self.start_id = secrets.token_hex(4)
+        self.start_id = os.urandom(4).hex()
         self._keep, self._limit = keep, limit
         self._kept: deque[_Kept] = deque()
         self._bytes = 0

@@ -21,8 +21,6 @@ module is moved in 0.02 or 1 ms beside its install, and a way to another base ta
 import contextlib
 import hashlib
 import os
-import secrets
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -74,7 +72,7 @@ class Kept:
         # What a resolver warns of, it would warn of once more.
         if made.ids is not None and (made.ids.build_id is None or made.warnings):
             return None
-        held = Held(base.digest, secrets.token_bytes(MARK))
+        held = Held(base.digest, os.urandom(MARK))
         try:
             self._remember(base)
             _write(self._place(path, held), held.mark + made.kept)
@@ -155,7 +153,7 @@ class Kept:
             _write(place, base.to_bytes())
             others = [entry.path for entry in os.scandir(self._folder) if entry.path != folder]
         for other in sorted(others, key=lambda path: len(os.listdir(path)))[: 1 - BASES]:
-            shutil.rmtree(other, ignore_errors=True)
+            _remove(other)
 
 
 def _clean(folder: str) -> None:
@@ -164,9 +162,15 @@ def _clean(folder: str) -> None:
     for entry in os.scandir(folder):
         if entry.stat(follow_symlinks=False).st_mtime < oldest:
             if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
+                _remove(entry.path)
             else:
                 os.unlink(entry.path)
+
+
+def _remove(folder: str) -> None:
+    import shutil  # hardly ever, and it brings three compressors along
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(place: str, data: bytes) -> None:

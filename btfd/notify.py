@@ -9,16 +9,18 @@ import contextlib
 import os
 import select
 import time
-
-import sdnotify
+from typing import Any
 
 
 class Notifier:
     """sd_notify, safe to call anywhere."""
 
     def __init__(self) -> None:
-        socket = os.environ.get("NOTIFY_SOCKET")
-        self._notifier = sdnotify.SystemdNotifier() if socket else None
+        self._notifier: Any = None
+        if os.environ.get("NOTIFY_SOCKET"):
+            from sdnotify import SystemdNotifier
+
+            self._notifier = SystemdNotifier()
 
     @property
     def interval(self) -> float | None:

@@ -14,18 +14,20 @@ named in the configuration, which is never read from a tree.
 
 Cost: only modules with `.BTF_ids` get here, about one of 200. A copy of the module, the base as a
 raw file, and the program's reading of it, together about 100 ms; `find` is two calls of stat.
+What only a run needs is imported by the first one.
 """
 
 import functools
 import os
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from btfd import kbuild
 from btfd.engine import Base, Core, Encoded, Ids, Stamp, stamp_of
 from btfd.errors import Problem, Superseded, from_os
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
 
 PLACE = "tools/bpf/resolve_btfids/resolve_btfids"
 SECTION = ".BTF_ids"
@@ -124,6 +126,8 @@ class _Foreign(Exception):
 
 
 def _run(core: Core, path: str, made: Encoded, ids: Ids, base: Base, program: str) -> Settled:
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="btfd-") as folder:
         copy = os.path.join(folder, "module.ko")
         raw_base = os.path.join(folder, "base.btf")
@@ -152,6 +156,8 @@ def _run(core: Core, path: str, made: Encoded, ids: Ids, base: Base, program: st
 
 def _copy(path: str, copy: str, stamp: Stamp) -> None:
     """The module as it was read: later changes of the original are not ours to judge."""
+    import shutil
+
     try:
         shutil.copyfile(path, copy)
         os.chmod(copy, 0o600)
@@ -189,7 +195,9 @@ def _call(command: list[str], program: str) -> tuple[str, ...]:
     )
 
 
-def _start(command: list[str]) -> subprocess.CompletedProcess[str]:
+def _start(command: list[str]) -> "CompletedProcess[str]":
+    import subprocess
+
     environment = os.environ | {"LC_ALL": "C"}
     try:
         return subprocess.run(
