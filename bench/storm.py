@@ -38,7 +38,8 @@ Saw = Callable[[str], None]
 
 def ours(root: str, saw: Saw) -> Callable[[], object]:
     from btfd.daemon import interesting
-    from btfd.watch import Appeared, Changed, Lost, Watcher
+    from btfd.signs import Appeared, Changed, Lost
+    from btfd.watch import Watcher
 
     woken = threading.Event()
     watcher = Watcher(root, interesting, woken.set)

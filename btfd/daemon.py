@@ -23,7 +23,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from btfd import kbuild, leftovers, resolver
 from btfd.barrier import Barriers
@@ -33,9 +33,12 @@ from btfd.errors import Problem
 from btfd.journal import Recorder
 from btfd.memory import Rest
 from btfd.notify import Notifier, Wake
+from btfd.signs import Appeared, Changed, Lost, Synced
 from btfd.tree import BASE_CHANGED, NEW_LINK, BaseState, BuildTree
-from btfd.watch import Appeared, Changed, Lost, Synced, Watcher
 from btfd.work import Ours, Work
+
+if TYPE_CHECKING:
+    from btfd.watch import Watcher
 
 #: A look at root and vmlinux even without events.
 TICK = 30.0
@@ -340,6 +343,8 @@ class Daemon:
     # What happened
 
     def _start_watching(self) -> None:
+        from btfd.watch import Watcher  # which a run with `once` does without
+
         self.watcher = Watcher(self.tree.root, interesting, self.wake.set)
         self.watcher.start()
         self._judge_watching()

@@ -24,6 +24,10 @@ AUTO_CONF = "include/config/auto.conf"
 RELEASE = "include/config/kernel.release"
 MODULES_ORDER = "modules.order"
 BASE = "vmlinux"
+#: Directories that hold no build results, by name anywhere and by name in the root.
+SKIP = frozenset({b".git"})
+SKIP_PREFIX = b".tmp_"
+SKIP_IN_ROOT = frozenset({b"Documentation", b"LICENSES"})
 
 #: What kbuild passes since Linux 6.11 with pahole 1.27 or newer; taken where a tree has no release.
 NEWEST = (

@@ -28,7 +28,6 @@ from btfd.errors import Problem, Refused
 from btfd.kbuild import EncoderOptions
 from btfd.kept import Kept, Movable
 from btfd.store import BaseRecord, Held, Record, Store
-from btfd.watch import SKIP, SKIP_PREFIX
 from btfd.writers import being_written
 
 #: Part of every options key: results of another encoder are not ours.
@@ -211,8 +210,8 @@ class BuildTree:
             directories[:] = sorted(
                 d
                 for d in directories
-                if os.fsencode(d) not in SKIP
-                and not os.fsencode(d).startswith(SKIP_PREFIX)
+                if os.fsencode(d) not in kbuild.SKIP
+                and not os.fsencode(d).startswith(kbuild.SKIP_PREFIX)
                 and not kbuild.is_tree(os.path.join(folder, d))
             )
             inside = os.path.relpath(folder, self.root)

@@ -1,13 +1,9 @@
-"""Filesystem to events: `Changed`, `Appeared`, `Lost`, `Synced`.
+"""Filesystem to events, those of `signs.py`.
 
-Contract: an event carries no decision. `Changed(path)`: a file of interest was closed after
-writing, renamed, or is gone; or a directory went away with all below it. `Appeared(path)`: a new
-directory is watched now, and what it holds must be looked at. `Lost(reason, path)`: events may be
-missing; everything below `path` must be looked at by stat (and `rewatch` called first).
-`Synced(token)`: everything that happened before `sync(token)` was called has been told. The watcher
-never drops its watches because of a loss, and says so when it dies: `alive`. Where events alone
-cannot be trusted, `polled` says why, and the consumer has to look at the tree now and then: no
-descriptor or not enough watches, a root that is gone, a file system whose files others write.
+Contract: the watcher never drops its watches because of a loss, and says so when it dies: `alive`.
+Where events alone cannot be trusted, `polled` says why, and the consumer has to look at the tree
+now and then: no descriptor or not enough watches, a root that is gone, a file system whose files
+others write.
 
 The barrier of `sync` needs no file: the end of a watch is an event too, queued in its turn. A watch
 is put on /dev/null and taken off again; when its IN_IGNORED is read, all before it has been read.
@@ -30,7 +26,6 @@ import select
 import stat
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from watchdog.observers.inotify_c import (
     InotifyConstants,
@@ -43,7 +38,9 @@ from watchdog.observers.inotify_c import (
 )
 
 from btfd import limits
+from btfd.kbuild import SKIP, SKIP_IN_ROOT, SKIP_PREFIX
 from btfd.mounts import Mounts
+from btfd.signs import Appeared, Changed, Lost, Synced, WatchEvent
 
 #: The write side only. OPEN, ACCESS, CLOSE_NOWRITE and MODIFY are 98 % of a build's events.
 MASK = Mask(
@@ -59,10 +56,6 @@ MASK = Mask(
     | InotifyConstants.IN_EXCL_UNLINK
 )
 LIMIT_REACHED = "the limit of inotify watches is reached"
-#: Directories that hold no build results, by name anywhere and by name in the root.
-SKIP = frozenset({b".git"})
-SKIP_PREFIX = b".tmp_"
-SKIP_IN_ROOT = frozenset({b"Documentation", b"LICENSES"})
 
 _ROOT_GONE = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF
 _UNMOUNT = InotifyConstants.IN_UNMOUNT
@@ -78,38 +71,6 @@ _LIMITS = (errno.ENOSPC, errno.ENOMEM)
 #: Where barriers are put: no directory, so never watched otherwise, and there in any sandbox.
 _BARRIER = os.fsencode(os.devnull)
 _BARRIER_MASK = Mask(InotifyConstants.IN_MOVE_SELF)
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Look at this path again."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Appeared:
-    """Look at everything below this directory."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Events may be missing below `path`: look again by stat."""
-
-    reason: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Synced:
-    """What happened before `sync(token)` has been told."""
-
-    token: str
-
-
-WatchEvent = Changed | Appeared | Lost | Synced
 
 
 class _Reader(InotifyFD):

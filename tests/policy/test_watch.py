@@ -15,7 +15,8 @@ from watchdog.observers import inotify_c
 
 from btfd.daemon import interesting
 from btfd.mounts import Mounts, parse, why_deaf
-from btfd.watch import Appeared, Changed, Lost, Synced, Watcher, WatchEvent
+from btfd.signs import Appeared, Changed, Lost, Synced, WatchEvent
+from btfd.watch import Watcher
 
 PATIENCE = 120.0
 
@@ -466,7 +467,8 @@ NO_DESCRIPTOR = """
 import sys
 from pathlib import Path
 from btfd.daemon import interesting
-from btfd.watch import Appeared, Synced, Watcher
+from btfd.signs import Appeared, Synced
+from btfd.watch import Watcher
 limit = Path("/proc/sys/user/max_inotify_instances")
 limit.write_text("0")
 w = Watcher(sys.argv[1], interesting, lambda: None)
@@ -490,7 +492,8 @@ def test_without_a_descriptor_the_tree_is_polled(root: Path) -> None:
 LIMITED = """
 import sys
 from btfd.daemon import interesting
-from btfd.watch import Lost, Watcher
+from btfd.signs import Lost
+from btfd.watch import Watcher
 sysctl = "/proc/sys/user/max_inotify_watches"
 open(sysctl, "w").write("20")
 w = Watcher(sys.argv[1], interesting, lambda: None)
