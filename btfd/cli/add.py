@@ -13,8 +13,6 @@ from btfd.cli.output import Output
 from btfd.engine import Core
 from btfd.kbuild import CHOICES
 
-SUMMARY = "follow one more tree"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tree", metavar="TREE")

@@ -23,8 +23,6 @@ from btfd.errors import Problem, UsageProblem
 from btfd.opening import opened
 from btfd.tree import BaseState
 
-SUMMARY = "audit: is every module's BTF what its DWARF says?"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trees", nargs="*", metavar="TREE")

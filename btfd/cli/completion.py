@@ -12,17 +12,15 @@ from collections.abc import Iterator
 from btfd.cli.output import Output
 from btfd.engine import Core
 
-SUMMARY = "completion for bash, zsh or fish"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=sorted(_SHELLS))
 
 
 def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
-    from btfd.__main__ import parser
+    from btfd.__main__ import VERBS, parser
 
-    out.text(_SHELLS[args.shell](verbs(parser())))
+    out.text(_SHELLS[args.shell](verbs(parser(VERBS))))
     return 0
 
 

@@ -12,8 +12,6 @@ from btfd.cli.output import Output
 from btfd.config import TreeSettings
 from btfd.engine import Core
 
-SUMMARY = "every value and its origin"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     pass

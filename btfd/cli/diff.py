@@ -28,8 +28,6 @@ from btfd.engine import Base, Core, Graph, native
 from btfd.errors import Problem, UsageProblem
 from btfd.feedback import TOPICS, Change, ranked
 
-SUMMARY = "what changed between two modules, trees or kernels"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE|TREE", help="A B, or one with a baseline")

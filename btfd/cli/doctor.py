@@ -11,8 +11,6 @@ from btfd import config, doctor
 from btfd.cli.output import Output
 from btfd.engine import Core
 
-SUMMARY = "look at what btfd depends on, with a hint for each thing that is wrong"
-
 _COLOURS = {doctor.RIGHT: "green", doctor.REMARK: "yellow", doctor.BAD: "red"}
 
 

@@ -22,8 +22,6 @@ from btfd.encode import BaseInfo, Outcome, Request, encode_file
 from btfd.engine import Core, native
 from btfd.errors import UsageProblem
 
-SUMMARY = "DWARF to split BTF, in place"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="a .ko, or a vmlinux")

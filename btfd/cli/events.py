@@ -14,8 +14,6 @@ from btfd.cli.output import Output
 from btfd.engine import Core
 from btfd.journal import Event
 
-SUMMARY = "what happens, as it happens"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tree", nargs="?", metavar="TREE", help="any path in a tree")

@@ -23,8 +23,6 @@ from btfd.cli.output import Output
 from btfd.engine import Core, Graph, native
 from btfd.errors import Problem
 
-SUMMARY = "a struct as it lies in memory"
-
 RUNNING = "/sys/kernel/btf/vmlinux"
 
 

@@ -23,8 +23,6 @@ from btfd.engine import Core, native
 from btfd.errors import Problem, UsageProblem
 from btfd.kbuild import EncoderOptions
 
-SUMMARY = "a language server, for editors"
-
 #: For the Python that runs us: the extra `lsp`, by its content.
 INSTALL = "pip install 'pygls>=2,<3'"
 

@@ -11,17 +11,15 @@ from btfd.cli import completion
 from btfd.cli.output import Output
 from btfd.engine import Core
 
-SUMMARY = "the manual page"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     pass
 
 
 def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
-    from btfd.__main__ import parser
+    from btfd.__main__ import VERBS, parser
 
-    out.text(page(parser()))
+    out.text(page(parser(VERBS)))
     return 0
 
 

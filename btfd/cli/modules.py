@@ -12,7 +12,6 @@ from btfd.api.client import Client
 from btfd.cli.output import Output
 from btfd.engine import Core
 
-SUMMARY = "the modules and the state of their BTF"
 STATES = ("encoded", "kept", "stale", "failed", "skipped")
 
 _COLOURS = {"encoded": "green", "kept": "green", "stale": "yellow", "failed": "red"}

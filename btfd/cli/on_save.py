@@ -41,8 +41,6 @@ from btfd.errors import Problem, UsageProblem
 from btfd.feedback import Memory, ranked
 from btfd.journal import Event
 
-SUMMARY = "for editors: what a save did to the types"
-
 _SAID = frozenset({"encoded", "unchanged", "kept", "failed", "skipped"})
 #: Seconds between two looks, while somebody else builds.
 _LOOK = 0.2

@@ -6,8 +6,6 @@ from btfd.api.client import Client
 from btfd.cli.output import Output
 from btfd.engine import Core
 
-SUMMARY = "apply the configuration as it is now"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     pass

@@ -10,8 +10,6 @@ from btfd.api.client import Client
 from btfd.cli.output import Output
 from btfd.engine import Core
 
-SUMMARY = "follow a tree no longer"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tree", metavar="TREE", help="any path in the tree")

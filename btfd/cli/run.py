@@ -12,8 +12,6 @@ from btfd.cli import phrases
 from btfd.cli.output import Output
 from btfd.engine import Core, native
 
-SUMMARY = "the service: many trees, and the interface for everything else"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     pass

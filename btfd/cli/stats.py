@@ -19,8 +19,6 @@ from btfd.engine import Core, native
 from btfd.errors import UsageProblem, from_os
 from btfd.page import render, size
 
-SUMMARY = "full BTF against split BTF, for a tree"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tree", metavar="TREE", help="a kernel build tree")

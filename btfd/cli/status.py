@@ -13,8 +13,6 @@ from btfd.api.client import Client
 from btfd.cli.output import Output
 from btfd.engine import Core
 
-SUMMARY = "what the service does"
-
 _COLOURS = {"ready": "green", "waiting": "yellow", "degraded": "yellow", "starting": "dim"}
 
 

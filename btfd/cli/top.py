@@ -29,8 +29,6 @@ from btfd.engine import Core
 from btfd.feedback import ranked
 from btfd.journal import Event
 
-SUMMARY = "a live view of the service"
-
 #: Seconds between two looks.
 EVERY = 0.5
 #: Events that are kept for the view, and the slowest encodes among them.

@@ -10,8 +10,6 @@ from btfd.cli import common
 from btfd.cli.output import Output
 from btfd.engine import Core, native
 
-SUMMARY = "would the kernel accept it?"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")

@@ -20,7 +20,6 @@ from btfd.cli.output import Output
 from btfd.cli.why import named
 from btfd.engine import Core
 
-SUMMARY = "until everything written before is encoded"
 TIME_OVER = 2
 INTERRUPTED = 3
 _SHOWN = 10

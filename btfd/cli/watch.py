@@ -23,8 +23,6 @@ from btfd.memory import bound_arenas
 from btfd.notify import Notifier
 from btfd.opening import opened
 
-SUMMARY = "encode what is stale in a build tree, then follow changes"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tree", nargs="?", metavar="TREE")

@@ -13,8 +13,6 @@ from btfd.cli.events import as_event
 from btfd.cli.output import Output
 from btfd.engine import Core
 
-SUMMARY = "why a module is stale, failed or right"
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("module", metavar="MODULE")
