@@ -36,6 +36,10 @@ class Output:
             if reconfigure is not None:
                 with contextlib.suppress(ValueError, OSError):
                     reconfigure(errors="surrogateescape")
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        terminals = [s for s in (self._out, self._err) if s is not None and s.isatty()]
+        self._coloured = frozenset[TextIO]() if plain else frozenset(terminals)
+        self._has_bar = self._err in terminals
         self._started = time.monotonic()
         self._drawn = 0.0
         self._bar = False
@@ -44,8 +48,7 @@ class Output:
 
     def paint(self, text: str, colour: str, stream: TextIO | None = None) -> str:
         """The text in colour where the stream is a terminal that wants it."""
-        stream = stream or self._out
-        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+        if (stream or self._out) not in self._coloured:
             return text
         return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
 
@@ -94,13 +97,10 @@ class Output:
 
     def progress(self, done: int, total: int) -> None:
         """Draws the bar, if there is a terminal and the work is long."""
+        if not self._has_bar or total < 2:
+            return
         now = time.monotonic()
-        if (
-            not self._err.isatty()
-            or total < 2
-            or now - self._started < _BAR_AFTER
-            or now - self._drawn < _BAR_EVERY
-        ):
+        if now - self._started < _BAR_AFTER or now - self._drawn < _BAR_EVERY:
             return
         self._drawn = now
         if done >= total:

@@ -27,9 +27,12 @@ _SILENT = frozenset({"kept"})
 
 def show(event: Event, out: Output) -> None:
     """One event: a line on stdout, troubles on stderr."""
-    out.object(event.as_json())
+    if out.json:
+        out.object(event.as_json())
+        return
     fields = event.fields
-    if out.json or (event.kind in _SILENT and not fields.get("feedback")):
+    feedback, counts = fields.get("feedback"), fields.get("counts")
+    if event.kind in _SILENT and not feedback:
         return
     if event.kind in _TROUBLES:
         out.failure(whole(event), fields["reason"], fields.get("hint"))
@@ -39,9 +42,9 @@ def show(event: Event, out: Output) -> None:
     else:
         name = out.paint(event.kind, _COLOURS[event.kind]) if event.kind in _COLOURS else event.kind
         out.line(f"{name}: {words(event)}")
-        told = ranked(fields.get("feedback") or ())
-        for text in changes.lines(told, out, whole=fields.get("counts")):
-            out.line(f"  {text}")
+        if feedback or counts:
+            for text in changes.lines(ranked(feedback or ()), out, whole=counts):
+                out.line(f"  {text}")
         for warning in fields.get("warnings", ()):
             out.note(f"{whole(event)}: {warning}")
 

@@ -262,6 +262,7 @@ def test_colour_only_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None
     out = Output(stdout=screen, stderr=screen)  # type: ignore[arg-type]
     assert "\x1b[" in out.paint("x", "red")
     monkeypatch.setenv("NO_COLOR", "1")
+    out = Output(stdout=screen, stderr=screen)  # type: ignore[arg-type]
     assert out.paint("x", "red") == "x"
 
 
