@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     common.note_unknown(settings, out)
     bound_arenas(settings.threads)
     core = core or native()
-    journal = Journal()
+    journal = Journal(keep=0)  # what is shown; nobody asks for it again
     journal.subscribe(lambda event: phrases.show(event, out))
     chosen = replace(chosen, use=args.use or chosen.use)
     with opened(settings, chosen, core) as (tree, store):

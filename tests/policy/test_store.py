@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from btfd.engine import stamp_of
-from btfd.journal import Journal
+from btfd.journal import Event, Journal
 from btfd.store import BaseRecord, Held, Record, Store, default_path
 from tests.policy.fake import FakeCore, link, make_tree
 from tests.policy.test_daemon import M1, all_current, running
@@ -158,6 +158,16 @@ def test_the_journal_is_bounded_in_bytes_by_dropping_the_oldest() -> None:
     whole = journal.record("e", "p", feedback=["x" * 20_000])
     assert journal.since(whole.generation).events == ()
     assert journal.since(events[-1].generation).fresh, "what does not fit is lost, and said to be"
+
+
+def test_a_journal_that_only_tells() -> None:
+    journal, seen = Journal(keep=0), list[Event]()
+    journal.subscribe(seen.append)
+    events = [journal.record("e", "p", n=n) for n in range(3)]
+    assert seen == events
+    history = journal.since(events[0].generation)
+    assert history.fresh and history.events == ()
+    assert history.generation == events[-1].generation
 
 
 def test_events_come_back_as_they_were() -> None:
