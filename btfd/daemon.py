@@ -255,9 +255,7 @@ class Daemon:
 
     def _sweep(self) -> None:
         """Removes what killed installs have left; nobody else installs here now."""
-        root = self.tree.root
-        folders = {os.path.dirname(os.path.join(root, m)) for m in self.tree.modules()}
-        for found in leftovers.sweep(sorted(folders)):
+        for found in leftovers.sweep(self.tree.folders()):
             path = self.tree.relative(found.path)
             if found.kept is None:
                 self.journal.record("cleaned", path, reason="left by an install that was killed")
@@ -401,7 +399,7 @@ class Daemon:
             self._ignore(module, "not in modules.order")
         elif self.tree.is_known(module):
             pass  # our own write; if it is stale all the same, a scan has found it
-        elif not os.path.lexists(os.path.join(self.tree.root, module)):
+        elif not os.path.lexists(self.tree.path_of(module)):
             self.work.scheduler.forget(module)
             self.work.forget(module)
         elif not self.tree.holds(module):

@@ -208,19 +208,29 @@ def find_tree(path: str) -> str | None:
 
 
 def modules_order(tree: str) -> list[str] | None:
-    """Modules as kbuild lists them, relative to the tree; None without a list.
+    """Modules as kbuild lists them, relative to the tree; None without a list."""
+    order = read_order(tree)
+    return None if order is None else parse_order(order, tree)
+
+
+def read_order(tree: str) -> bytes | None:
+    """The contents of modules.order."""
+    try:
+        with open(os.path.join(tree, MODULES_ORDER), "rb") as f:
+            return f.read()
+    except OSError:
+        return None
+
+
+def parse_order(order: bytes, tree: str) -> list[str]:
+    """The modules in it.
 
     Up to 6.1 the list has `.ko` names, later `.o` names. Each appears once; what leads out of
     the tree is left out.
     """
-    try:
-        with open(os.path.join(tree, MODULES_ORDER), "rb") as f:
-            lines = f.read().split()
-    except OSError:
-        return None
     found: dict[str, None] = {}
     inside = tree.rstrip("/") + "/"
-    for line in lines:
+    for line in order.split():
         name = os.fsdecode(line)
         if name.endswith(".o"):
             name = name[:-2] + ".ko"

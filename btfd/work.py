@@ -12,7 +12,6 @@ like any other. Everything but the encoding itself happens in the caller's threa
 Cost: about 100 us a job beside the encoding, 50 in a crowd.
 """
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterable
@@ -199,7 +198,7 @@ class Work:
         alone = self._is_alone(job)
         full = alone and not self.once and job.reason != BASE_CHANGED
         full = full and (job.prepared is None or job.prepared.request.full)
-        path = os.path.join(self._tree.root, job.path)
+        path = self._tree.path_of(job.path)
         full = full and full_is_cheap(path)
         # Who edits one module will edit it again.
         edited = not self.once and job.reason == NEW_LINK
@@ -220,9 +219,7 @@ class Work:
         except Problem:
             return  # whoever encodes next says so
         assert base is not None
-        stale = {item.path for item in self._tree.stale()}
-        root = self._tree.root
-        paths = [os.path.join(root, m) for m in self._tree.modules() if m not in stale]
+        paths = list(map(self._tree.path_of, self._tree.right()))
         threading.Thread(
             target=self._memory.fill,
             args=(self._core, base.base, paths),
@@ -282,6 +279,8 @@ class Work:
     def bad(self, modules: Iterable[str] | None = None) -> list[str]:
         """Those of `modules`, or of all, whose BTF could not be made."""
         tree = self._tree
+        if modules is None and not (self._breaker.open or self.failed or tree.failures):
+            return []
         known = tree.modules() if modules is None else modules
         if self._breaker.open:  # what has not been tried would fail as well
             return [m for m in known if m in self.failed or tree.is_stale(m)]
@@ -308,7 +307,7 @@ class Work:
     def _submit(self, pool: Executor, job: Job, request: Request) -> None:
         assert request.base is not None
         base = request.base
-        path = os.path.join(self._tree.root, job.path)
+        path = self._tree.path_of(job.path)
         earlier = self._tree.earlier(job.path)
         prepared: Prepared | None = job.prepared
         by_kbuild = self._tree.use.who == kbuild.KBUILD and job.reason in (NEVER, NEW_LINK)
@@ -379,7 +378,7 @@ class Work:
         pool.submit(work).add_done_callback(finished)
 
     def _prepare(self, pool: Executor, job: Job, request: Request) -> None:
-        path = os.path.join(self._tree.root, job.path)
+        path = self._tree.path_of(job.path)
         earlier = self._tree.earlier(job.path)
 
         def work() -> Prepared | None:
