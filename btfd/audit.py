@@ -12,7 +12,7 @@ Cost: that of encoding every module, without installing.
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from btfd import elf, resolver
 from btfd.encode import Request, prepare
@@ -44,7 +44,7 @@ class Audit:
     def __init__(self, core: Core, tree: BuildTree) -> None:
         self._core = core
         self._root = tree.root
-        self._request = replace(tree.request(), threads=1, kept=None)
+        self._request = tree.request()._replace(threads=1, kept=None)
         self._by_kbuild = tree.use.who == KBUILD
         self._earlier = {m: tree.earlier(m) for m in tree.modules()}
 

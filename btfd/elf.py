@@ -10,8 +10,7 @@ import of pyelftools. The cold path only: never called for a module that encodes
 
 import os
 import stat
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 SIGNATURE = b"~Module signature appended~\n"
 _RAW_BTF = (b"\x9f\xeb", b"\xeb\x9f")
@@ -19,8 +18,7 @@ _RAW_BTF = (b"\x9f\xeb", b"\xeb\x9f")
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What a file is. `form` is elf, raw-btf, empty, special (no regular file), or other."""
 
     form: str

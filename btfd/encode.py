@@ -13,9 +13,9 @@ wrote: a link that comes right after is not mistaken for ours.
 import os
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from btfd import elf, resolver
 from btfd.engine import Base, Core, Encoded, Graph, Moved, Stamp, stamp_of
@@ -34,8 +34,7 @@ if TYPE_CHECKING:  # what only a tree has: sqlite, among others
 FULL_UP_TO = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class BaseInfo:
+class BaseInfo(NamedTuple):
     """A base with what is known about it outside its BTF."""
 
     path: str
@@ -43,8 +42,7 @@ class BaseInfo:
     release: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """How to encode, the same for many files."""
 
     options: EncoderOptions
@@ -60,8 +58,7 @@ class Request:
     """Where units are remembered for when only some of them will have changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one file. `status` is one of `STATUSES`."""
 
     path: str
@@ -79,7 +76,7 @@ class Outcome:
     """A failure that the same input would meet again."""
     bare: bool = False
     """Failed, and the file has no DWARF at all: there was nothing to encode."""
-    stages: dict[str, float] = field(default_factory=dict)
+    stages: Mapping[str, float] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
     target: str | None = None
     """The detached file, where one was written."""
@@ -111,8 +108,7 @@ _BANNER = re.compile(rb"Linux version ([\x21-\x7e]+) ")
 _STATUS = {"written": "encoded", "unchanged": "unchanged"}
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """What a file should hold, and of what it was made."""
 
     request: Request
@@ -127,7 +123,7 @@ class Prepared:
         """Whether the file of this stamp would give the same to this request."""
         mine = self.request
         threads, full, relinks = request.threads, request.full, request.relinks
-        same = replace(mine, threads=threads, full=full, relinks=relinks) == request
+        same = mine._replace(threads=threads, full=full, relinks=relinks) == request
         enough = mine.full or not request.full
         rested = self.began - self.made.stamp[4] >= TICK_NS
         return same and enough and rested and self.made.stamp == stamp

@@ -10,7 +10,7 @@ Cost: the first call of any function imports the core.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 def known() -> tuple[str, ...]:
@@ -27,8 +27,7 @@ def default() -> tuple[str, ...]:
     return _core.DEFAULT_FEATURES
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(NamedTuple):
     """Features that are on, and names that nobody knows."""
 
     on: tuple[str, ...]

@@ -13,8 +13,7 @@ on, at most `BASES`. Results over older ones are of no use any more.
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from btfd.engine import Base, Core, Graph
 from btfd.errors import Problem
@@ -48,8 +47,7 @@ _FOLLOWS = frozenset({"size", "padding", "member-resized", "member-moved"}) | fr
 _ORDER = ("shadow", "layout", "kfunc", "proto", "percpu", "enum", "typedef")
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
+class Detail(NamedTuple):
     """One difference; `what` is a word of the schema and says what `old` and `new` are."""
 
     what: str
@@ -58,8 +56,7 @@ class Detail:
     new: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One thing that was added, removed or changed."""
 
     kind: str
@@ -203,8 +200,7 @@ def place(core: Core, path: str, values: list[dict[str, Any]]) -> None:
             value["lines"] = {name: list(at[1][name]) for name in sorted(touched & at[1].keys())}
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
+class _Result(NamedTuple):
     """BTF, the digest of its base, and the distilled base that came with it."""
 
     btf: bytes

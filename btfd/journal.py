@@ -18,9 +18,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import islice, takewhile
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 #: Events that are kept, and the bytes that they may take.
 KEEP = 10_000
@@ -32,15 +32,14 @@ OVERHEAD = 200
 _pack = json.JSONEncoder(separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened. `kind` is a word such as encoded, failed, base-changed, lost."""
 
     generation: str
     time: float
     kind: str
     path: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
 
     def as_json(self) -> dict[str, Any]:
         """The event as one flat object."""
@@ -55,8 +54,7 @@ class Event:
         return out
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """Events after a generation. `fresh`: some are gone, treat everything as changed."""
 
     events: tuple[Event, ...]
@@ -65,8 +63,7 @@ class History:
     """To ask from next time: of the last of them, or what was asked from where there are none."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(NamedTuple):
     """An event at rest."""
 
     number: int
@@ -162,12 +159,11 @@ class Recorder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class TreeJournal:
     """A journal in which every event bears the name of a tree."""
 
-    journal: Journal
-    tree: str
+    def __init__(self, journal: Journal, tree: str) -> None:
+        self.journal, self.tree = journal, tree
 
     def record(self, kind: str, path: str | None = None, **fields: Any) -> Event:
         return self.journal.record(kind, path, tree=self.tree, **fields)

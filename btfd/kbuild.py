@@ -15,7 +15,7 @@ Cost: one small file each; parsing an auto.conf of 9,000 lines takes about 5 ms.
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from btfd import features
 from btfd.errors import from_os
@@ -43,8 +43,7 @@ CHOICES = (AUTO, KBUILD, WATCHER)
 _LINE = re.compile(r"^(CONFIG_\w+)=(.*)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """One reason why BTF of this tree is impossible (`fatal`) or why nobody will read it."""
 
     symbol: str
@@ -53,8 +52,7 @@ class Gate:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EncoderOptions:
+class EncoderOptions(NamedTuple):
     """What decides the encoder's output beside its input."""
 
     features: tuple[str, ...]

@@ -24,7 +24,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from btfd.engine import Base, Core, Encoded, Moved, Order, Rebase, Stamp
 from btfd.errors import Problem
@@ -38,8 +38,7 @@ MARK = 8
 _BASE = "base.btf"
 
 
-@dataclass(frozen=True, slots=True)
-class Movable:
+class Movable(NamedTuple):
     """A module whose file must be in the state `stamp`, and what is kept of it."""
 
     path: str

@@ -17,7 +17,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from btfd import elf
 from btfd.writers import being_written
@@ -25,8 +25,7 @@ from btfd.writers import being_written
 _NAME = re.compile(r"\.btfd-(\d+)-\d+\.tmp")
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(NamedTuple):
     """A stale file of ours. `kept`: why it was not removed."""
 
     path: str

@@ -19,8 +19,7 @@ What only a run needs is imported by the first one.
 
 import functools
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from btfd import kbuild
 from btfd.engine import Base, Core, Encoded, Ids, Stamp, stamp_of
@@ -40,8 +39,7 @@ IMPLICIT_ARGS = 1 << 16
 ARENA = 1 << 13 | 1 << 14 | 1 << 15
 
 
-@dataclass(frozen=True, slots=True)
-class Resolver:
+class Resolver(NamedTuple):
     """A program that may be run, or the reason why there is none."""
 
     program: str | None
@@ -56,8 +54,7 @@ class Resolver:
 NATIVE = Resolver(None, "the tree has no resolve_btfids")
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """What belongs into the module."""
 
     btf: bytes

@@ -20,8 +20,7 @@ modules are encoded once more.
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from btfd.engine import Stamp
 
@@ -57,16 +56,14 @@ _LINK = ((bytes,), _WORD, (bytes,))
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """What is kept of a module's types: over which base, and the mark of the very file."""
 
     origin: str
     mark: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What we last made of one module. `status` is encoded, unchanged, failed or skipped."""
 
     stamp: Stamp
@@ -79,8 +76,7 @@ class Record:
     held: Held | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BaseRecord:
+class BaseRecord(NamedTuple):
     """Which .BTF a state of vmlinux had."""
 
     stamp: Stamp

@@ -19,7 +19,7 @@ import enum
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from btfd import elf, kbuild, resolver, usage
 from btfd.bases import Bases
@@ -57,16 +57,14 @@ class BaseState(enum.Enum):
     UNUSABLE = "unusable"
 
 
-@dataclass(frozen=True, slots=True)
-class BaseNews:
+class BaseNews(NamedTuple):
     """The state, and the problem where it is not usable."""
 
     state: BaseState
     problem: Problem | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stale:
+class Stale(NamedTuple):
     """A module that needs work. `path` is relative to the tree."""
 
     path: str

@@ -15,7 +15,7 @@ read and check of a module's .BTF, 1 ms for most.
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from btfd import kbuild
 from btfd.encode import BaseInfo, Outcome
@@ -32,8 +32,7 @@ SWITCH = b"cmd_btf_ko="
 _MAKES = frozenset({b"make", b"gmake", b"ninja"})
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """Who makes BTF here, and how that is known."""
 
     who: str

@@ -16,7 +16,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from btfd import kbuild, usage
@@ -204,7 +204,7 @@ class Work:
         edited = not self.once and job.reason == NEW_LINK
         relinks = self._relinks if edited and (alone or self._relinks.has(path)) else None
         threads = self.jobs if alone else 1
-        return replace(request, threads=threads, full=full, relinks=relinks)
+        return request._replace(threads=threads, full=full, relinks=relinks)
 
     def _is_alone(self, job: Job) -> bool:
         """Whether nothing else is to be encoded now. Echoes of our own installs are not."""
@@ -323,7 +323,7 @@ class Work:
         def work() -> Outcome:
             kept = usage.examine(self._core, path, base, self._ours) if by_kbuild else None
             if kept is not None:
-                return replace(kept, feedback=self._memory.look(self._core, path, base.base))
+                return kept._replace(feedback=self._memory.look(self._core, path, base.base))
             return encode_file(
                 self._core,
                 path,

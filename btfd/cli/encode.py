@@ -12,7 +12,6 @@ import argparse
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 from btfd import config, kbuild, resolver
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     threads = max(1, settings.threads // jobs)
 
     def one(path: str) -> Outcome:
-        request = replace(requests[path], threads=threads)
+        request = requests[path]._replace(threads=threads)
         return encode_file(core, path, request, detached=targets.get(path))
 
     failed = 0

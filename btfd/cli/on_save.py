@@ -24,7 +24,6 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from btfd import config, resolver, sources
@@ -207,7 +206,7 @@ def _alone(
             return memory.news(core, path, graph)
 
         full = full_is_cheap(path)
-        outcome = encode_file(core, path, replace(request, full=full), compare=compare)
+        outcome = encode_file(core, path, request._replace(full=full), compare=compare)
         yield _as_event(outcome, tree, module)
 
 

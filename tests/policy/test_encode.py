@@ -1,7 +1,6 @@
 """When something that was prepared may be installed."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def prepared_later(core: FakeCore, path: str) -> Prepared:
     """As if reading had begun when the file was one tick old."""
     found = prepare(core, path, OVER_ONE)
     assert found is not None
-    return replace(found, began=found.made.stamp[4] + TICK_NS)
+    return found._replace(began=found.made.stamp[4] + TICK_NS)
 
 
 def test_it_stands_while_file_and_request_are_the_same(path: str) -> None:
@@ -36,15 +35,15 @@ def test_it_stands_while_file_and_request_are_the_same(path: str) -> None:
     stamp = stamp_of(path)
     assert stamp is not None
     assert found.still(OVER_ONE, stamp)
-    assert found.still(replace(OVER_ONE, threads=7), stamp)
+    assert found.still(OVER_ONE._replace(threads=7), stamp)
     other = BaseInfo("vmlinux", FakeBase(b"two"))
-    assert not found.still(replace(OVER_ONE, base=other), stamp)
+    assert not found.still(OVER_ONE._replace(base=other), stamp)
     assert not found.still(
-        replace(OVER_ONE, options=EncoderOptions(("float",), (), "a test")), stamp
+        OVER_ONE._replace(options=EncoderOptions(("float",), (), "a test")), stamp
     )
-    assert not found.still(replace(OVER_ONE, resolver=Resolver("/bin/other")), stamp)
-    assert not found.still(replace(OVER_ONE, full=True), stamp), "it does not know its full size"
-    knows = replace(found, request=replace(OVER_ONE, full=True))
+    assert not found.still(OVER_ONE._replace(resolver=Resolver("/bin/other")), stamp)
+    assert not found.still(OVER_ONE._replace(full=True), stamp), "it does not know its full size"
+    knows = found._replace(request=OVER_ONE._replace(full=True))
     assert knows.still(OVER_ONE, stamp)
     assert not found.still(OVER_ONE, None)
     for n in range(5):
@@ -54,8 +53,8 @@ def test_it_stands_while_file_and_request_are_the_same(path: str) -> None:
 
 def test_what_was_read_within_a_tick_of_a_write_is_not_trusted(path: str) -> None:
     found = prepared_later(FakeCore(), path)
-    assert not replace(found, began=found.began - 1).still(OVER_ONE, stamp_of(path))
-    assert not replace(found, began=0).still(OVER_ONE, stamp_of(path)), "a clock that jumped"
+    assert not found._replace(began=found.began - 1).still(OVER_ONE, stamp_of(path))
+    assert not found._replace(began=0).still(OVER_ONE, stamp_of(path)), "a clock that jumped"
 
 
 def test_it_is_installed_without_another_encode(path: str) -> None:

@@ -69,7 +69,7 @@ def after(module: Movable) -> Movable:
     """The module as it is to be remembered once it was moved."""
     about = os.stat(module.path)
     stamp = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-    return replace(module, stamp=stamp)
+    return module._replace(stamp=stamp)
 
 
 def test_a_module_moves_from_base_to_base_and_back_and_nothing_is_written(place: Place) -> None:
@@ -152,7 +152,7 @@ def test_what_is_damaged_foreign_or_gone_is_not_believed(place: Place, harm: str
 def test_an_encode_takes_the_place_of_what_was_kept_before(place: Place) -> None:
     before = place.encode(ONE)
     module = place.encode(ONE, source="b")
-    assert place.move(replace(module, held=before.held), base=TWO) == [False]
+    assert place.move(module._replace(held=before.held), base=TWO) == [False]
     assert place.move(module, base=TWO) == [True]
     assert len(place.files()) == 1
 
