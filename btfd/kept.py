@@ -66,7 +66,8 @@ class Kept:
 
     def put(self, path: str, base: Base, made: Encoded) -> Held | None:
         """Keeps what the encode of a module over `base` gave; None where that cannot be."""
-        if made.kept is None or made.btf_base is not None:
+        kept = made.kept  # a copy each time
+        if kept is None or made.btf_base is not None:
             return None
         # What a resolver warns of, it would warn of once more.
         if made.ids is not None and (made.ids.build_id is None or made.warnings):
@@ -74,7 +75,7 @@ class Kept:
         held = Held(base.digest, os.urandom(MARK))
         try:
             self._remember(base)
-            _write(self._place(path, held), held.mark + made.kept)
+            _write(self._place(path, held), held.mark + kept)
         except OSError:
             return None
         return held
