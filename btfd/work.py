@@ -1,13 +1,14 @@
 """Does what is due: hands jobs to threads, takes their outcomes, and knows when to try again.
 
-Contract: `dispatch` starts what the scheduler gives out, as many as there are threads, unless it
-has to be left alone for now: because a make with kbuild's BTF step is at work in the tree, or
-because installing failed several times in a row. `collect` takes outcomes, remembers and records
-them. A trouble that may pass (disk full, no permission) is told once and tried again with growing
-pauses. Threads that are free encode what has not settled yet, so that only the install is left to
-do then; not where kbuild makes the BTF, which would be for nothing. Modules for which only the base
-has changed go `CROWD` at a time; those that have to be encoded after all then wait for a thread
-like any other. Everything but the encoding itself happens in the caller's thread.
+Contract: `dispatch` starts what the scheduler gives out, as many as there are threads (with `once`
+one more), unless it has to be left alone for now: because a make with kbuild's BTF step is at work
+in the tree, or because installing failed several times in a row. `collect` takes outcomes,
+remembers and records them. A trouble that may pass (disk full, no permission) is told once and
+tried again with growing pauses. Threads that are free encode what has not settled yet, so that only
+the install is left to do then; not where kbuild makes the BTF, which would be for nothing. Modules
+for which only the base has changed go `CROWD` at a time; those that have to be encoded after all
+then wait for a thread like any other. Everything but the encoding itself happens in the caller's
+thread.
 
 Cost: about 100 us a job beside the encoding, 50 in a crowd.
 """
@@ -119,8 +120,17 @@ class Work:
         """Threads at work."""
         return self.scheduler.occupied - self._crowded + self._crowds
 
+    @property
+    def _has_room(self) -> bool:
+        """Whether something more may be started.
+
+        With `once` that is one job more than there are threads, so that none of them waits for the
+        loop; else an edit would have to wait for it.
+        """
+        return self._busy < self.jobs + int(self.once)
+
     def _start_due(self, pool: Executor, now: float) -> bool:
-        while self._busy < self.jobs:
+        while self._has_room:
             if self._breaker.due(self.scheduler.running) > now:
                 return True
             most = 1 if self._breaker.open else CROWD
@@ -174,7 +184,7 @@ class Work:
         return True
 
     def _start_ahead(self, pool: Executor, now: float) -> bool:
-        while self._busy < self.jobs:
+        while self._has_room:
             job = self.scheduler.ahead(now)
             if job is None:
                 return True
@@ -196,14 +206,16 @@ class Work:
         prepared in a crowd is not encoded once more for it.
         """
         alone = self._is_alone(job)
-        full = alone and not self.once and job.reason != BASE_CHANGED
+        threads = self.jobs if alone else 1
+        if self.once:
+            return request._replace(threads=threads)
+        full = alone and job.reason != BASE_CHANGED
         full = full and (job.prepared is None or job.prepared.request.full)
         path = self._tree.path_of(job.path)
         full = full and full_is_cheap(path)
         # Who edits one module will edit it again.
-        edited = not self.once and job.reason == NEW_LINK
+        edited = job.reason == NEW_LINK
         relinks = self._relinks if edited and (alone or self._relinks.has(path)) else None
-        threads = self.jobs if alone else 1
         return request._replace(threads=threads, full=full, relinks=relinks)
 
     def _is_alone(self, job: Job) -> bool:
@@ -234,7 +246,7 @@ class Work:
 
     def next_due(self) -> float | None:
         """When there will be something to dispatch; None: not by itself."""
-        if self._busy >= self.jobs:
+        if not self._has_room:
             return None
         due = self.scheduler.next_due()
         if due is None:
