@@ -230,7 +230,8 @@ class Daemon:
                 self.tree.release_old_base()
             if self.work.at_rest(now):
                 self._base_news.tell()
-            self._rest.look(scheduler.idle, self.work.done, now)
+            if self._following:  # else the process ends, and gives all back
+                self._rest.look(scheduler.idle, self.work.done, now)
             if self.watcher is not None and not self.watcher.alive:
                 reason = self.watcher.dead or "the reader ended"
                 self.journal.record("deaf", self.tree.root, reason=reason)
