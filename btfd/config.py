@@ -10,8 +10,8 @@ Cost: PyYAML is imported only when a file exists.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from btfd import features
 from btfd.errors import UsageProblem, from_os
@@ -20,8 +20,7 @@ from btfd.kbuild import AUTO, CHOICES, EncoderOptions
 SYSTEM_FILE = "/etc/btfd/config.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class TreeSettings:
+class TreeSettings(NamedTuple):
     """One tree that is to be served."""
 
     root: str
@@ -31,8 +30,7 @@ class TreeSettings:
     """The vmlinux that an external module's directory is built against; empty: the tree's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Every value that can be set."""
 
     trees: tuple[TreeSettings, ...] = ()
@@ -51,7 +49,7 @@ class Settings:
     """What `btfd on-save --build` runs; `{tree}`, `{modules}`, `{file}`, `{dir}` are filled in."""
     cache: str = ""
     """Index file; empty: the default place; `none`: in memory."""
-    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    origins: Mapping[str, str] = MappingProxyType({})
     """Key to where its value came from."""
 
     @property
@@ -155,7 +153,7 @@ def files() -> list[str]:
 def load(flags: Mapping[str, Any] | None = None, places: list[str] | None = None) -> Settings:
     """All sources as one. `flags`: values from the command line; None means not given."""
     values: dict[str, Any] = {}
-    origins: dict[str, str] = {f.name: "default" for f in fields(Settings) if f.name in _CHECKS}
+    origins: dict[str, str] = dict.fromkeys(_CHECKS, "default")
 
     def take(key: str, value: Any, origin: str) -> None:
         if key not in values:

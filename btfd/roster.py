@@ -8,7 +8,6 @@ is served until the end of this run only.
 import contextlib
 import json
 import os
-from dataclasses import asdict
 
 from btfd.config import TreeSettings
 from btfd.errors import Problem, from_os
@@ -46,7 +45,7 @@ def read(path: str) -> list[TreeSettings]:
 
 def write(path: str, trees: list[TreeSettings]) -> None:
     """Replaces the file. Raises Problem."""
-    known = {"version": VERSION, "trees": [asdict(tree) for tree in trees]}
+    known = {"version": VERSION, "trees": [tree._asdict() for tree in trees]}
     sibling = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)

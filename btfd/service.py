@@ -16,7 +16,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from btfd import __version__, config, roster
@@ -143,7 +142,7 @@ class Service:
         trees = {tree.root: (tree, _ADDED) for tree in roster.read(self._roster)}
         for tree in self._settings.trees:
             root = os.path.realpath(tree.root)
-            trees[root] = (replace(tree, root=root), _CONFIGURED)
+            trees[root] = (tree._replace(root=root), _CONFIGURED)
         return trees
 
     def _follow(self, tree: TreeSettings, origin: str) -> None:

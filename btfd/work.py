@@ -17,8 +17,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from btfd import kbuild, usage
 from btfd.encode import (
@@ -50,21 +49,18 @@ CROWD = 32
 Ours = Callable[[str, bytes, str], bool]
 
 
-@dataclass(slots=True)
-class _Ready:
+class _Ready(NamedTuple):
     job: Job
     prepared: Prepared | None
 
 
-@dataclass(slots=True)
-class _Done:
+class _Done(NamedTuple):
     job: Job
     outcome: Outcome
     digest: str
 
 
-@dataclass(slots=True)
-class _Crowd:
+class _Crowd(NamedTuple):
     jobs: list[Job]
     outcomes: list[Outcome | None]
     digest: str

@@ -11,7 +11,6 @@ import argparse
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from btfd import config, kbuild
 from btfd.api.client import Client, NotRunning
@@ -60,14 +59,14 @@ def trees(args: argparse.Namespace, settings: Settings) -> list[TreeSettings]:
     for root in chosen:
         if not os.path.isdir(root):
             raise UsageProblem("no such directory", path=root)
-    found = [replace(known.get(root, TreeSettings(root)), root=root) for root in chosen]
-    return [replace(tree, use=args.use or tree.use or settings.use) for tree in found]
+    found = [known.get(root, TreeSettings(root))._replace(root=root) for root in chosen]
+    return [tree._replace(use=args.use or tree.use or settings.use) for tree in found]
 
 
 def check(chosen: TreeSettings, settings: Settings, core: Core, out: Output) -> int:
     """Audits one tree; how many modules are not as they should be."""
     root = chosen.root
-    with opened(replace(settings, encode_base=False), chosen, core) as (tree, _):
+    with opened(settings._replace(encode_base=False), chosen, core) as (tree, _):
         news = tree.look_at_base()
         if news.problem is not None:
             raise news.problem.at(tree.base_path)

@@ -4,7 +4,6 @@ The origin is `default`, `environment BTFD_KEY`, or file and line. --json: one o
 """
 
 import argparse
-from dataclasses import asdict, fields
 from typing import Any
 
 from btfd import config
@@ -19,23 +18,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     settings = config.load({})
-    for field in fields(settings):
-        if field.name not in settings.origins:
+    for key in settings._fields:
+        if key not in settings.origins:
             continue
-        value = plain(getattr(settings, field.name))
-        origin = settings.origins[field.name]
-        out.object({"key": field.name, "value": value, "origin": origin})
-        out.line(f"{field.name}: {text(value)}  {out.paint(f'({origin})', 'dim')}")
+        value = plain(getattr(settings, key))
+        origin = settings.origins[key]
+        out.object({"key": key, "value": value, "origin": origin})
+        out.line(f"{key}: {text(value)}  {out.paint(f'({origin})', 'dim')}")
     return 0
 
 
 def plain(value: Any) -> Any:
     """A value as JSON has it."""
+    if isinstance(value, TreeSettings):
+        given = {key: text for key, text in value._asdict().items() if text}
+        return given if len(given) > 1 else value.root
     if isinstance(value, tuple):
         return [plain(item) for item in value]
-    if isinstance(value, TreeSettings):
-        given = {key: text for key, text in asdict(value).items() if text}
-        return given if len(given) > 1 else value.root
     return value
 
 

@@ -9,7 +9,6 @@ skipped, and said.
 import argparse
 import os
 import signal
-from dataclasses import replace
 
 from btfd import config, kbuild
 from btfd.cli import common, phrases
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     core = core or native()
     journal = Journal(keep=0)  # what is shown; nobody asks for it again
     journal.subscribe(lambda event: phrases.show(event, out))
-    chosen = replace(chosen, use=args.use or chosen.use)
+    chosen = chosen._replace(use=args.use or chosen.use)
     with opened(settings, chosen, core) as (tree, store):
         daemon = Daemon(
             tree, core, journal, jobs=settings.threads, notifier=Notifier(), progress=out.progress
