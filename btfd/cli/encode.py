@@ -9,9 +9,9 @@ split_bytes, full_bytes (null without --full), milliseconds by stage.
 """
 
 import argparse
+import contextlib
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from btfd import config, kbuild, resolver
@@ -51,17 +51,27 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
         return encode_file(core, path, request, detached=targets.get(path))
 
     failed = 0
+    with contextlib.closing(_outcomes(one, args.files, jobs)) as outcomes:
+        for done, outcome in enumerate(outcomes, 1):
+            failed += not outcome.good
+            show(outcome, out)
+            out.progress(done, len(args.files))
+    return 1 if failed else 0
+
+
+def _outcomes(one: Callable[[str], Outcome], files: Sequence[str], jobs: int) -> Generator[Outcome]:
+    """In the order given, each as soon as those before it are done."""
+    if jobs == 1:
+        yield from map(one, files)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(jobs, "btfd-encode") as pool:
         try:
-            # In the order given, each as soon as those before it are done.
-            for done, outcome in enumerate(pool.map(one, args.files), 1):
-                failed += not outcome.good
-                show(outcome, out)
-                out.progress(done, len(args.files))
+            yield from pool.map(one, files)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return 1 if failed else 0
 
 
 def _requests(
