@@ -21,6 +21,7 @@ the one that the tests keep. $PAHOLE names the pahole. Modules are copied, the t
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -30,6 +31,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import btfd
 from bench import growth, modules, plot, relink, tree, vmlinux
 from bench.measure import CannotMeasure, Warm
 from bench.pahole import Pahole
@@ -177,6 +179,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=7, metavar="N")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", metavar="FILE", help="write FILE.svg and FILE.png")
+    # An installed btfd has its bytecode, and so has one that ran before.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    compileall.compile_dir(Path(btfd.__file__).parent, quiet=1)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     try:
         bench = Bench(options := parser.parse_args())

@@ -1,4 +1,4 @@
-"""vmlinux itself from DWARF: pahole and btfd in turn, with one thread and all, and their peaks.
+"""vmlinux from DWARF, as kbuild has it made: pahole and the drop-in in turn; time and peak.
 
 Cost: ten seconds of pahole a run.
 """
@@ -15,7 +15,6 @@ from bench.modules import check_equal
 from bench.pahole import Pahole
 from tests.kernel.tree import KernelTree
 from tests.support.btf import load
-from tests.support.run import KBUILD_FEATURES
 
 
 @dataclass(slots=True)
@@ -42,14 +41,14 @@ def measure(tree: KernelTree, pahole: Pahole, work: Path, runs: int, jobs: int) 
     """Rows for one thread and for `jobs`."""
     if not pahole.detached:
         raise CannotMeasure(f"pahole {pahole.version} cannot write BTF of vmlinux beside it")
+    drop_in = Path(sys.executable).with_name("btfd-pahole")
     rows = []
     theirs, ours = work / "vmlinux.pahole", work / "vmlinux.btfd"
     for threads in sorted({1, jobs}):
         row = VmlinuxRow(threads)
         flags = [*pahole.flags, f"-j{threads}"] if threads > 1 else list(pahole.flags)
         command = [pahole.program, *flags, f"--btf_encode_detached={theirs}", str(tree.vmlinux)]
-        mine = [sys.executable, "-m", "btfd", "encode", "--btf-features", KBUILD_FEATURES]
-        mine += ["--lang-exclude=rust", f"-j{threads}", "--detached", str(ours), str(tree.vmlinux)]
+        mine = [str(drop_in), *command[1:-2], f"--btf_encode_detached={ours}", str(tree.vmlinux)]
         for _ in range(runs):
             theirs.unlink(missing_ok=True)
             row.pahole_peak = max(row.pahole_peak, peak_of(command, row.pahole))
