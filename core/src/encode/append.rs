@@ -301,15 +301,17 @@ impl<'base, 'd> File<'base, 'd> {
         }
         let met = self.strings.take_met();
         self.btf.strings = self.strings.into_bytes();
-        let used = match &self.merge {
-            // Then the engine was given all types, whatever the base has.
-            Some(merge) if merge.gave_up() => {
-                self.doubtful.fill(true);
-                Some(Vec::new())
-            }
-            merge => merge.as_ref().and_then(Merge::used),
-        };
-        let given = (|| Given::of(&self.btf, self.doubtful, self.base?, used?, &met?))();
+        let given = met.and_then(|met| {
+            let used = match &self.merge {
+                // Then the engine was given all types, whatever the base has.
+                Some(merge) if merge.gave_up() => {
+                    self.doubtful.fill(true);
+                    Vec::new()
+                }
+                merge => merge.as_ref().and_then(Merge::used)?,
+            };
+            Given::of(&self.btf, self.doubtful, self.base?, used, &met)
+        });
         let (btf, warnings, shared) = (self.btf, self.notes.into_lines(), self.shared);
         Ok(Finished { btf, warnings, skipped, given, shared })
     }

@@ -382,19 +382,23 @@ impl<'base> Merge<'base> {
         Assigned { ids, kept }
     }
 
-    /// The types of the base that stand for types of the units, ascending; `None` where the exact
-    /// engine sees everything.
+    /// The types of the base that stand for types of the units, ascending, once all is settled; `None`
+    /// where the exact engine sees everything.
     pub fn used(&self) -> Option<Vec<u32>> {
-        if self.exact || self.known.is_none() {
-            return None;
+        let known = self.known.filter(|_| !self.exact)?;
+        // A bit for each: a module uses one type in thirty, and sorting their ids would cost more.
+        let mut used = vec![0u64; known.ids() / 64 + 1];
+        let sure = self.classes.iter().filter(|class| !class.doubtful && class.base != 0);
+        for id in sure.map(|class| class.base).chain(self.base_int()) {
+            used[id as usize / 64] |= 1 << (id % 64);
         }
-        let sure = |&class: &u32| !self.is_doubtful(class);
-        let classes = (0..self.classes.len() as u32).filter(sure);
-        let mut ids: Vec<u32> =
-            classes.map(|class| self.classes[class as usize].base).filter(|&id| id != 0).collect();
-        ids.extend(self.base_int());
-        ids.sort_unstable();
-        ids.dedup();
+        let mut ids = Vec::new();
+        for (at, mut word) in (0..).step_by(64).zip(used) {
+            while word != 0 {
+                ids.push(at + word.trailing_zeros());
+                word &= word - 1;
+            }
+        }
         Some(ids)
     }
 
