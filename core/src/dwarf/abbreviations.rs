@@ -294,7 +294,7 @@ pub(super) struct Plan {
     /// How it is read where it is short.
     pub quick: Option<Quick>,
     pub steps: Box<[Step]>,
-    /// The same attributes, all to be passed over.
+    /// The same attributes, all to be passed over; none where the forms alone tell the size.
     pub skips: Box<[Step]>,
     /// Where its references lead.
     pub refers: Refers,
@@ -366,11 +366,16 @@ pub(super) fn attribute(cursor: &mut Cursor<'_>) -> gimli::Result<Option<Declare
 }
 
 impl Plan {
-    /// Compiles what follows the code of an abbreviation: tag, children and attributes.
-    pub fn compile(mut cursor: Cursor<'_>, sizes: Sizes) -> gimli::Result<Plan> {
+    /// Compiles what follows the code of an abbreviation: tag, children and attributes. Its steps are
+    /// put together in `steps`.
+    pub fn compile(
+        mut cursor: Cursor<'_>,
+        sizes: Sizes,
+        steps: &mut Vec<Step>,
+    ) -> gimli::Result<Plan> {
         let tag = DwTag(cursor.uleb()? as u16);
         let has_children = cursor.u8()? != 0;
-        let (mut steps, mut skips) = (Vec::new(), Vec::new());
+        steps.clear();
         let (mut may_declare, mut refers) = (false, Refers::default());
         let (mut spots, mut len) = (Spots::default(), Some(0u32));
         let mut inline = false;
@@ -379,10 +384,8 @@ impl Plan {
             let field = Field::of(name);
             may_declare |= field == Field::Declaration;
             let (size, way) = (sizes.of(form), Way::of(form));
-            let skip = Step { field: Field::Skip, way, form, size, implicit };
-            push(&mut skips, skip);
             let field = if matters(tag, field) { field } else { Field::Skip };
-            let step = Step { field, ..skip };
+            let step = Step { field, way, form, size, implicit };
             if let Some(at) = len {
                 spots.note(&step, at as usize);
             }
@@ -391,22 +394,31 @@ impl Plan {
             inline |= is_inline;
             let size = if is_inline { Some(0) } else { size };
             len = len.zip(size).and_then(|(len, size)| len.checked_add(size));
-            push(&mut steps, step);
+            push(steps, 0, step);
         }
         let what = What::of(tag);
-        let quick = len.and_then(|len| {
-            let die = Short { what, has_children, len, inline, spots: &spots, steps: &steps };
+        let read = steps.len();
+        let mut quick = len.and_then(|len| {
+            let die = Short { what, has_children, len, inline, spots: &spots, steps };
             Quick::of(&die)
         });
-        let quick = quick.or_else(|| match what {
-            What::Variable if may_declare => None,
-            What::Block | What::Inlined | What::Variable | What::Call => {
-                Quick::passed(what, has_children, &skips)
-            }
-            _ => None,
-        });
-        let (steps, skips) = (steps.into(), skips.into());
         let size = if inline { None } else { len };
+        let passes = match what {
+            What::Variable => !may_declare,
+            What::Block | What::Inlined | What::Call => true,
+            _ => false,
+        };
+        if size.is_none() || quick.is_none() && passes {
+            for at in 0..read {
+                let step = Step { field: Field::Skip, ..steps[at] };
+                push(steps, read, step);
+            }
+            if passes {
+                quick = quick.or_else(|| Quick::passed(what, has_children, &steps[read..]));
+            }
+        }
+        let (steps, skips) = steps.split_at(read);
+        let (steps, skips) = (steps.into(), skips.into());
         Ok(Plan { tag, what, has_children, may_declare, size, spots, quick, steps, skips, refers })
     }
 }
@@ -419,11 +431,12 @@ pub(super) struct Sizes {
     pub address: u8,
 }
 
-/// Adds a step, joining bytes to pass over.
-fn push(steps: &mut Vec<Step>, step: Step) {
+/// Adds a step to those that begin at `first`, joining bytes to pass over.
+#[inline]
+fn push(steps: &mut Vec<Step>, first: usize, step: Step) {
     if step.field == Field::Skip
         && let Some(more) = step.size
-        && let [.., last] = &mut steps[..]
+        && let [.., last] = &mut steps[first..]
         && last.field == Field::Skip
         && let Some(size) = &mut last.size
     {

@@ -4,7 +4,7 @@
 //! unit, out of the same few hundred abbreviations in another order, and a vmlinux has two thousand
 //! of them. Cost: for an abbreviation that is known, its bytes and a look at a table.
 
-use super::abbreviations::{Plan, Refers, Sizes, attribute};
+use super::abbreviations::{Plan, Refers, Sizes, Step, attribute};
 use super::bytes::Cursor;
 use super::quick::{Quick, Quicks};
 use foldhash::fast::{FixedState, RandomState};
@@ -38,9 +38,14 @@ pub(super) struct Tables<'d> {
     known: HashMap<(usize, Sizes), Arc<Table>, FixedState>,
     /// By all of their bytes but the code.
     plans: HashMap<(&'d [u8], Sizes), Arc<Plan>, RandomState>,
+    /// Where steps are put together.
+    steps: Vec<Step>,
     /// How many more bytes are read.
     left: usize,
 }
+
+/// Different abbreviations of a small module.
+const PLANS: usize = 400;
 
 /// Codes are taken to be dense while no more than these are left out, and one for each that is there.
 const GAP: u64 = 16;
@@ -49,7 +54,8 @@ impl<'d> Tables<'d> {
     pub fn new(section: &'d [u8]) -> Tables<'d> {
         // Once is what compilers need; once for each size of an address and offset is fair.
         let left = section.len().saturating_mul(4);
-        Tables { section, known: HashMap::default(), plans: HashMap::default(), left }
+        let plans = HashMap::with_capacity_and_hasher(PLANS, RandomState::default());
+        Tables { section, known: HashMap::default(), plans, steps: Vec::new(), left }
     }
 
     /// The table at an offset of `.debug_abbrev`.
@@ -90,7 +96,7 @@ impl<'d> Tables<'d> {
             let plan = match self.plans.get(&(bytes, sizes)) {
                 Some(plan) => Arc::clone(plan),
                 None => {
-                    let plan = Arc::new(Plan::compile(start, sizes)?);
+                    let plan = Arc::new(Plan::compile(start, sizes, &mut self.steps)?);
                     self.plans.insert((bytes, sizes), Arc::clone(&plan));
                     plan
                 }
