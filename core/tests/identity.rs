@@ -51,12 +51,14 @@ fn left(base: Option<&Base>, top: &Btf, ends: &[usize]) -> Left {
     let name = |offset: u32| Name::Text(top.string(lower, offset));
     let units = split(top, ends);
     let mut merge = Merge::new(base.map(Base::known));
-    let take_in = |types: &Types| {
-        let sketch = Sketch::of(types, key, name);
-        merge.add(&sketch, &Identities::of(&sketch, key))
-    };
-    let classes: Vec<Vec<u32>> = units.iter().map(take_in).collect();
-    merge.settle();
+    let sketches: Vec<Sketch> = units.iter().map(|types| Sketch::of(types, key, name)).collect();
+    let take_in = |sketch| merge.add(sketch, &Identities::of(sketch, key));
+    let classes: Vec<Vec<u32>> = sketches.iter().map(take_in).collect();
+    merge.settle(|unit, index| {
+        let (sketch, classes) = (&sketches[unit as usize], &classes[unit as usize]);
+        let class = |id: &u32| classes.get((*id as usize).wrapping_sub(1)).copied();
+        sketch.links(index as usize).iter().filter_map(class)
+    });
     let mut btf = Btf { types: Types::new(), ..top.clone() };
     let mut doubtful = Vec::new();
     for (number, unit) in units.iter().enumerate() {

@@ -176,7 +176,12 @@ impl<'base, 'd> File<'base, 'd> {
         self.int = None;
         let units = std::mem::take(&mut self.units);
         if let Some(merge) = &mut self.merge {
-            merge.settle();
+            merge.settle(|unit, index| {
+                let (_, classes, links) = &units[unit as usize];
+                // Void and the int that indexes arrays are not doubtful.
+                let class = |id: &u32| classes.get((*id as usize).wrapping_sub(1)).copied();
+                links.of(index as usize).iter().filter_map(class)
+            });
         }
         for (number, (cu, classes, links)) in units.into_iter().enumerate() {
             self.append(cu, number as u32, &classes, &links, vars)?;

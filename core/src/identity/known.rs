@@ -1,7 +1,7 @@
 //! The identities of a base: what of a module's types it has already.
 //!
 //! Built once a base, shared between threads. Cost: about 20 ms for the 95 thousand types of a
-//! kernel, and 3 MB.
+//! kernel, and 5 MB, half of them for rebases alone.
 
 use super::hash::{Identity, Key, Name};
 use super::sketch::Sketch;
@@ -37,8 +37,12 @@ pub(super) enum Found {
 /// The types of a base by identity.
 #[derive(Debug)]
 pub struct Known {
-    table: HashTable<(Identity, u32)>,
-    several: HashSet<Identity, FixedState>,
+    /// Of each type, by position.
+    own: Vec<Identity>,
+    /// The first type of each identity.
+    table: HashTable<u32>,
+    /// Of each type, by position: [`SEVERAL`], [`PLAIN`].
+    notes: Vec<u8>,
     pub(super) tags: Map<BaseTag>,
     /// Structs, unions and typedefs with arrays in them by their identity without the arrays'
     /// elements; NONE where several types share it.
@@ -49,11 +53,14 @@ pub struct Known {
     seen: Vec<Seen>,
     /// The same without the elements of arrays, where that differs.
     seen_loosely: HashMap<u32, Identity, FixedState>,
-    /// Of each type, by position, whether its name says nothing that is not said by itself.
-    plain: Vec<bool>,
     /// Some type leads back to itself in an unusual way.
     pub(super) unusable: bool,
 }
+
+/// There are other types of its identity.
+const SEVERAL: u8 = 1;
+/// Its name says nothing that is not said by itself.
+const PLAIN: u8 = 2;
 
 impl Known {
     /// Indexes a base that stands alone.
@@ -67,14 +74,14 @@ impl Known {
         let mut loose_all = Loose::new(&sketch, &all, key, &[]);
 
         let mut this = Known {
+            own: Vec::new(),
             table: HashTable::with_capacity(btf.types.len()),
-            several: HashSet::default(),
+            notes: vec![0; sketch.len()],
             tags: Map::default(),
             loose: Map::default(),
             twins: HashSet::default(),
             seen: Vec::new(),
             seen_loosely: HashMap::default(),
-            plain: Vec::new(),
             unusable: false,
         };
         for index in 0..sketch.len() {
@@ -87,13 +94,14 @@ impl Known {
                 continue;
             }
             let id = index as u32 + 1;
-            let same = |&(other, _): &(Identity, u32)| other == own;
-            match this.table.entry(own.spread(), same, |&(other, _)| other.spread()) {
-                hashbrown::hash_table::Entry::Occupied(_) => {
-                    this.several.insert(own);
+            let of = |&id: &u32| all.own[id as usize - 1];
+            match this.table.entry(own.spread(), |id| of(id) == own, |id| of(id).spread()) {
+                hashbrown::hash_table::Entry::Occupied(entry) => {
+                    this.notes[*entry.get() as usize - 1] = SEVERAL;
+                    this.notes[index] = SEVERAL;
                 }
                 hashbrown::hash_table::Entry::Vacant(entry) => {
-                    entry.insert((own, id));
+                    entry.insert(id);
                 }
             }
             let forward = sketch.is_forward(index);
@@ -125,25 +133,27 @@ impl Known {
                     .get(&all.seen(index))
                     .is_some_and(|tag| tag.definition == own && !tag.ambiguous && !tag.forward)
         };
-        this.plain = (0..sketch.len()).map(is_plain).collect();
-        this.seen = all.into_seen();
+        for (index, notes) in this.notes.iter_mut().enumerate() {
+            *notes |= if is_plain(index) { PLAIN } else { 0 };
+        }
+        (this.own, this.seen) = all.into_parts();
         this
     }
 
     /// All identities, and the first type of each.
     pub(super) fn all(&self) -> impl Iterator<Item = (Identity, u32)> + '_ {
-        self.table.iter().copied()
+        self.table.iter().map(|&id| (self.own[id as usize - 1], id))
     }
 
     /// Whether there is one definition of the name of the type `id`, itself, or it has none.
     #[inline]
     pub(super) fn is_plain(&self, id: u32) -> bool {
-        self.plain[id as usize - 1]
+        self.notes[id as usize - 1] & PLAIN != 0
     }
 
     /// The types that have an identity of their own, and their ids.
     pub(super) fn unique(&self) -> impl Iterator<Item = (Identity, u32)> + '_ {
-        self.all().filter(|(identity, _)| !self.several.contains(identity))
+        self.all().filter(|&(_, id)| self.notes[id as usize - 1] & SEVERAL == 0)
     }
 
     /// How many ids there are, void included.
@@ -159,14 +169,33 @@ impl Known {
     /// Where the base has a type of this identity.
     #[inline]
     pub(super) fn find(&self, identity: Identity) -> Found {
-        let same = |&(other, _): &(Identity, u32)| other == identity;
+        let same = |&id: &u32| self.own[id as usize - 1] == identity;
         match self.table.find(identity.spread(), same) {
             None => Found::Nowhere,
-            Some(_) if !self.several.is_empty() && self.several.contains(&identity) => {
-                Found::Several
-            }
-            Some(&(_, id)) => Found::At(id),
+            Some(&id) => self.found(id),
         }
+    }
+
+    /// The same of one that is likely to follow the type `last`, which becomes the one that is found.
+    ///
+    /// A module's headers declare their types in the order in which the base has them, and those
+    /// that follow are at hand; to look for others is two cache misses each.
+    #[inline]
+    pub(super) fn find_next(&self, identity: Identity, last: &mut u32) -> Found {
+        if self.own.get(*last as usize) == Some(&identity) {
+            *last += 1;
+            return self.found(*last);
+        }
+        let found = self.find(identity);
+        if let Found::At(id) = found {
+            *last = id;
+        }
+        found
+    }
+
+    #[inline]
+    fn found(&self, id: u32) -> Found {
+        if self.notes[id as usize - 1] & SEVERAL != 0 { Found::Several } else { Found::At(id) }
     }
 
     /// Whether types of the base differ from the one of these identities at most in elements of

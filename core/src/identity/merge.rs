@@ -1,11 +1,11 @@
 //! Which types of a row of units the exact engine has to see.
 //!
 //! A unit's sketch is looked at once, when the unit is taken in; what remains of it is the class of
-//! each type, and of each class what it refers to.
+//! each type, and of each class where it was met first.
 
 use super::hash::{Identity, Key};
 use super::known::{Found, Known, Map};
-use super::sketch::{FILE_INT, Sketch, TagKind};
+use super::sketch::{Sketch, TagKind};
 use super::types::{Identities, Loose, one_array_a_length, standard_int, tag};
 use crate::btf::Kind;
 use hashbrown::HashTable;
@@ -20,8 +20,8 @@ struct Class {
     base: u32,
     /// The unit where it was met first; once all is settled, none where the base has it.
     unit: u32,
-    /// Where the classes that it refers to begin.
-    links: u32,
+    /// Its position there.
+    index: u32,
     /// The struct, union or forward declaration that it is.
     tag: u32,
     /// Its types are not to be told by identity alone.
@@ -33,6 +33,8 @@ struct Class {
 /// All structs, unions and forward declarations of one name.
 #[derive(Debug)]
 struct Tag {
+    /// What references to it see.
+    seen: Identity,
     name: Identity,
     kind: TagKind,
     /// The class of its definition.
@@ -65,15 +67,14 @@ impl Assigned {
 pub struct Merge<'base> {
     known: Option<&'base Known>,
     key: &'static Key,
-    /// Identities and their classes.
-    table: HashTable<(Identity, u32)>,
+    /// Classes by identity.
+    table: HashTable<u32>,
     classes: Vec<Class>,
     /// The identity of each class, and the class of what came next after one of it lately.
     trail: Vec<(Identity, u32)>,
-    /// What they refer to, class after class.
-    links: Vec<u32>,
     tags: Vec<Tag>,
-    by_name: Map<u32>,
+    /// These by what references see.
+    by_name: HashTable<u32>,
     /// The first class of structs, unions and typedefs with arrays in them, by identity without
     /// their elements.
     loose: Map<u32>,
@@ -91,9 +92,8 @@ impl<'base> Merge<'base> {
             table: HashTable::new(),
             classes: Vec::new(),
             trail: Vec::new(),
-            links: Vec::new(),
             tags: Vec::new(),
-            by_name: Map::default(),
+            by_name: HashTable::new(),
             loose: Map::default(),
             exact: known.is_some_and(|known| known.unusable),
             units: 0,
@@ -120,26 +120,30 @@ impl<'base> Merge<'base> {
         if self.exact {
             return Vec::new();
         }
-        if self.classes.is_empty() {
-            // Most types of the first unit are new, few of later ones.
-            self.table.reserve(sketch.len(), |&(other, _)| other.spread());
-            self.trail.reserve(sketch.len());
-            self.classes.reserve(sketch.len());
+        if sketch.len() > self.classes.len() {
+            self.reserve(sketch);
         }
         let (list, new) = self.sort(&identities.own);
-        // Each is a cache miss, of which a processor takes many at once, if nothing is between them.
-        let below = |&index: &u32| {
+        let mut below = Vec::with_capacity(new.len());
+        let mut last = 0;
+        // Cache misses: a processor takes many at once, if nothing is between them.
+        for &index in &new {
             let identity = identities.own[index as usize];
-            self.known.map_or(Found::Nowhere, |known| known.find(identity))
-        };
-        let below: Vec<Found> = new.iter().map(below).collect();
+            let find = |known: &Known| known.find_next(identity, &mut last);
+            below.push(self.known.map_or(Found::Nowhere, find));
+        }
         let mut loose = Loose::new(sketch, identities, self.key, &[]);
+        let mut names = sketch.tag_names();
         for (&index, found) in new.iter().zip(below) {
+            while let [(at, _), rest @ ..] = names
+                && *at < index
+            {
+                names = rest;
+            }
+            let name = names.first().filter(|&&(at, _)| at == index).map(|&(_, name)| name);
             let index = index as usize;
-            self.new_class(sketch, identities, unit, index, found);
+            self.new_class(sketch, identities, unit, index, name, found);
             self.look_for_twins(sketch, identities, index, &mut loose);
-            let ids = sketch.links(index).iter().filter(|&&id| id != 0 && id != FILE_INT);
-            self.links.extend(ids.map(|&id| list[id as usize - 1]));
         }
         for &(index, _) in sketch.tag_names() {
             let class = self.classes.get(list[index as usize] as usize);
@@ -150,42 +154,56 @@ impl<'base> Merge<'base> {
         list
     }
 
+    /// Makes room for what is new: most types of the first large unit are, and some of later ones.
+    fn reserve(&mut self, sketch: &Sketch) {
+        let more = |len: usize| len + len / 4;
+        let (types, tags) = (more(sketch.len()), more(sketch.tag_names().len()));
+        self.table.reserve(types, |&class| self.trail[class as usize].0.spread());
+        self.trail.reserve(types);
+        self.classes.reserve(types);
+        self.tags.reserve(tags);
+        self.by_name.reserve(tags, |&tag| self.tags[tag as usize].seen.spread());
+    }
+
     /// The class of each of these types, and the positions of those whose class is new.
     fn sort(&mut self, own: &[Identity]) -> (Vec<u32>, Vec<u32>) {
-        let (mut list, mut new) = (Vec::with_capacity(own.len()), Vec::new());
+        let mut new = Vec::new();
         let (mut last, mut guess) = (NONE, NONE);
-        for (index, &identity) in own.iter().enumerate() {
+        let list = own.iter().enumerate().map(|(index, &identity)| {
             // Units take in the same headers: what comes next is mostly what came next before.
             if let Some(&(other, next)) = self.trail.get(guess as usize)
                 && other == identity
             {
-                list.push(guess);
                 (last, guess) = (guess, next);
-                continue;
+                return last;
             }
             if identity == Identity::NONE {
-                list.push(NONE);
-                continue;
+                return NONE;
             }
-            let same = |&(other, _): &(Identity, u32)| other == identity;
-            let class = match self.table.entry(identity.spread(), same, |(other, _)| other.spread())
-            {
-                Entry::Occupied(entry) => entry.get().1,
-                Entry::Vacant(entry) => {
-                    let class = self.trail.len() as u32;
-                    entry.insert((identity, class));
-                    self.trail.push((identity, NONE));
-                    new.push(index as u32);
-                    class
-                }
-            };
+            let class = self.class(identity);
+            if class == self.trail.len() as u32 {
+                self.trail.push((identity, NONE));
+                new.push(index as u32);
+            }
             if let Some((_, next)) = self.trail.get_mut(last as usize) {
                 *next = class;
             }
-            list.push(class);
             (last, guess) = (class, self.trail[class as usize].1);
+            class
+        });
+        (list.collect(), new)
+    }
+
+    /// The class of an identity, which may be the next one.
+    // Not within the loop over all types, most of which go another way.
+    #[inline(never)]
+    fn class(&mut self, identity: Identity) -> u32 {
+        let of = |&class: &u32| self.trail[class as usize].0;
+        let same = |class: &u32| of(class) == identity;
+        match self.table.entry(identity.spread(), same, |class| of(class).spread()) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => *entry.insert(self.trail.len() as u32).get(),
         }
-        (list, new)
     }
 
     /// Where the exact engine might mistake the new type at `index` for another, both are doubtful;
@@ -224,34 +242,43 @@ impl<'base> Merge<'base> {
         }
     }
 
-    /// Adds the class of the type at `index`, which is in the base where it was `found`.
+    /// Adds the class of the type at `index`, which counts by its `name` where it has one, and is in
+    /// the base where it was `found`.
     fn new_class(
         &mut self,
         sketch: &Sketch,
         identities: &Identities,
         unit: u32,
         index: usize,
+        name: Option<Identity>,
         found: Found,
     ) {
-        let (class, links) = (self.classes.len() as u32, self.links.len() as u32);
+        let class = self.classes.len() as u32;
         let identity = identities.own[index];
         let mut doubtful = found == Found::Several;
-        let tag = match sketch.tag_kind(index) {
+        let tag = match name.zip(sketch.tag_kind(index)) {
             None => NONE,
-            Some(kind) => {
+            Some((name, kind)) => {
                 let seen = identities.seen(index);
-                let tags = &mut self.tags;
-                let number = *self.by_name.entry(seen).or_insert_with(|| {
-                    tags.push(Tag {
-                        name: sketch.tag_name(index),
-                        kind,
-                        definition: NONE,
-                        forward: false,
-                        doubtful: false,
-                        unit: NONE,
-                    });
-                    tags.len() as u32 - 1
-                });
+                let of = |&tag: &u32| self.tags[tag as usize].seen;
+                let same = |tag: &u32| of(tag) == seen;
+                let number = match self.by_name.entry(seen.spread(), same, |tag| of(tag).spread()) {
+                    Entry::Occupied(entry) => *entry.get(),
+                    Entry::Vacant(entry) => {
+                        let number = self.tags.len() as u32;
+                        entry.insert(number);
+                        self.tags.push(Tag {
+                            seen,
+                            name,
+                            kind,
+                            definition: NONE,
+                            forward: false,
+                            doubtful: false,
+                            unit: NONE,
+                        });
+                        number
+                    }
+                };
                 let tag = &mut self.tags[number as usize];
                 // A look at the base's names is a cache miss, and most have nothing to say.
                 let below = match (self.known, found) {
@@ -276,11 +303,13 @@ impl<'base> Merge<'base> {
             }
         };
         let base = if let Found::At(id) = found { id } else { 0 };
-        self.classes.push(Class { base, unit, links, tag, doubtful, placed: 0 });
+        let index = index as u32;
+        self.classes.push(Class { base, unit, index, tag, doubtful, placed: 0 });
     }
 
-    /// All units are in: decides what is doubtful.
-    pub fn settle(&mut self) {
+    /// All units are in: decides what is doubtful. `refers_to` gives the classes that the type at a
+    /// position of a unit refers to.
+    pub fn settle<L: Iterator<Item = u32>>(&mut self, refers_to: impl Fn(u32, u32) -> L) {
         if self.exact {
             return;
         }
@@ -294,7 +323,8 @@ impl<'base> Merge<'base> {
             // Structs and unions share the names that forward declarations are looked up by.
             let other = tag(self.key, other, name);
             let below = self.known.and_then(|known| known.tags.get(&other));
-            let here = self.by_name.get(&other).copied();
+            let same = |&tag: &u32| self.tags[tag as usize].seen == other;
+            let here = self.by_name.find(other.spread(), same).copied();
             if below.is_some() || here.is_some() {
                 self.tags[number].doubtful = true;
                 if let Some(here) = here {
@@ -310,12 +340,8 @@ impl<'base> Merge<'base> {
                 if self.is_doubtful(class as u32) {
                     continue;
                 }
-                let Class { links, tag, .. } = self.classes[class];
-                let end =
-                    self.classes.get(class + 1).map_or(self.links.len(), |c| c.links as usize);
-                let refers_to = &self.links[links as usize..end];
-                let doubtful = refers_to.iter().any(|&class| self.is_doubtful(class));
-                if doubtful {
+                let Class { unit, index, tag, .. } = self.classes[class];
+                if refers_to(unit, index).any(|class| self.is_doubtful(class)) {
                     changed = true;
                     match tag {
                         NONE => self.classes[class].doubtful = true,
@@ -327,11 +353,11 @@ impl<'base> Merge<'base> {
         if any && self.class_of(standard_int(self.key)).is_some_and(|c| self.is_doubtful(c)) {
             self.give_up();
         }
-        for class in 0..self.classes.len() {
-            let doubtful = self.is_doubtful(class as u32);
-            let c = &mut self.classes[class];
-            c.doubtful = doubtful;
-            if !doubtful && c.base != 0 {
+        for c in &mut self.classes {
+            if let Some(tag) = self.tags.get(c.tag as usize) {
+                c.doubtful = tag.doubtful;
+            }
+            if !c.doubtful && c.base != 0 {
                 (c.placed, c.unit) = (c.base, NONE);
             }
         }
@@ -347,8 +373,8 @@ impl<'base> Merge<'base> {
     }
 
     fn class_of(&self, identity: Identity) -> Option<u32> {
-        let same = |&(other, _): &(Identity, u32)| other == identity;
-        self.table.find(identity.spread(), same).map(|&(_, class)| class)
+        let same = |&class: &u32| self.trail[class as usize].0 == identity;
+        self.table.find(identity.spread(), same).copied()
     }
 
     /// Says what becomes of the `count` types of a unit, whose classes are `classes`; units come in

@@ -313,9 +313,9 @@ impl Identities {
         self.seen[index + 1].identity
     }
 
-    /// The same of all types, by id, void first.
-    pub(super) fn into_seen(self) -> Vec<Seen> {
-        self.seen
+    /// The identities of all types by position, and what is seen of them by id, void first.
+    pub(super) fn into_parts(self) -> (Vec<Identity>, Vec<Seen>) {
+        (self.own, self.seen)
     }
 
     /// Whether the type at `index` is an array or contains one.
