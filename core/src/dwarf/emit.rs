@@ -257,7 +257,7 @@ impl<'d> Emitter<'_, 'd> {
             Sink::Sketch { key, sketch, places, .. } => {
                 let mut adding = sketch.prototype(key, ret);
                 params.for_each(|(name, ty)| adding.param(name_of(texts, name), ty));
-                adding.finish(key, Heading { info, name: 0, size: 0 }, None);
+                adding.finish(Heading { info, name: 0, size: 0 });
                 places.push(at.offset);
             }
         }
@@ -405,12 +405,11 @@ impl<'d> Emitter<'_, 'd> {
                 words.for_each(|word| types.word(word));
             }
             Sink::Sketch { key, sketch, places, .. } => {
-                let own = name_of(texts, name.0);
-                let mut adding = sketch.composite(key, size, own);
+                let mut adding = sketch.composite(key, name_of(texts, name.0));
                 for m in members {
                     adding.member(name_of(texts, m.name.0), m.ty, m.place);
                 }
-                adding.finish(key, Heading { info, name: name.0, size }, own);
+                adding.finish(Heading { info, name: name.0, size });
                 places.push(at.offset);
             }
         }

@@ -98,8 +98,7 @@ impl<'d> Walk<'_, 'd> {
                 behind
             }
             Sink::Sketch { key, sketch, places, .. } => {
-                let own = name.name();
-                let mut adding = sketch.composite(key, size, own);
+                let mut adding = sketch.composite(key, name.name());
                 let told = members(quicks, within, at, texts, kind, |member, name| {
                     adding.member(name.name(), member.ty, member.place);
                 });
@@ -107,7 +106,7 @@ impl<'d> Walk<'_, 'd> {
                     adding.forget();
                     return None;
                 };
-                adding.finish(key, Heading { info, name: name.text.0, size }, own);
+                adding.finish(Heading { info, name: name.text.0, size });
                 places.push(offset);
                 behind
             }

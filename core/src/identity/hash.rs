@@ -9,16 +9,21 @@
 //!
 //! A number 0 adds nothing, so no row may be the beginning of another one. What tells how a row is
 //! read, such as how many elements follow, need not come first for that: it may be added at the end,
-//! in a place of its own. Rows that differ there differ in one place, the others are read alike.
+//! in places of its own. Rows that differ there differ in one place, the others are read alike.
 //!
 //! This holds while the numbers do not depend on the secrets. Hashes of parts are numbers of the
-//! whole, so each level of nesting has secrets of its own: names, tags, what types say of themselves,
-//! then types by how deep the references in them go.
+//! whole, so each level of nesting has secrets of its own: what types say of themselves, then types
+//! by how deep the references in them go.
+//!
+//! What types say of themselves begins with their names, whose hash is that of the row so far: they
+//! are read once. What references to a struct, union or enum see is the hash of its name plus a secret
+//! of its kind; two of different kinds agree with a probability of at most (1 / 2^60)^2.
 //!
 //! Secrets are drawn once a process and never shown. Only equality of hashes is ever looked at,
 //! hence no result depends on them. Cost: 12 instructions a number, 15 more where it is letters, 30 a
 //! row; 20 KB of secrets, of which a few are used again and again.
 
+use super::sketch::TagKind;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
@@ -61,12 +66,12 @@ impl Identity {
 }
 
 /// The secrets of one level: two factors for each place, what rows go on by, and the factors of the
-/// place that is filled last.
+/// two places that are filled last.
 #[derive(Debug)]
 pub(super) struct Level {
     factors: Box<[Identity]>,
     point: Identity,
-    last: Identity,
+    last: [Identity; 2],
 }
 
 /// Draws random words from the one source of randomness in the standard library: SipHash under a
@@ -85,9 +90,9 @@ pub(super) fn draw() -> impl FnMut() -> u64 {
 /// All secrets.
 #[derive(Debug)]
 pub struct Key {
-    names: Level,
-    pub(super) tags: Level,
     pub(super) parts: Level,
+    /// What is added to the hash of a name, by what it names.
+    tags: [Identity; 3],
     /// The parts of types that say no more than their kind, by its number.
     bare: [Identity; 1 << 5],
     /// Where a collision costs time alone.
@@ -103,15 +108,15 @@ impl Key {
             let mut draw = draw();
             let mut level = |numbers| Level::new(numbers, &mut draw);
             let parts = level(WORDS);
+            let tags = std::array::from_fn(|_| level(1).point);
             let bare = std::array::from_fn(|kind| {
                 let mut row = parts.row(Identity::START);
-                row.named(Some(0), None);
-                row.hash_with((kind as u32) << 24)
+                row.named(None, None);
+                row.hash_with((kind as u32) << 24, 0)
             });
             Key {
-                names: level(HASHES),
-                tags: level(HASHES),
                 parts,
+                tags,
                 bare,
                 loose: level(HASHES),
                 types: std::array::from_fn(|_| level(HASHES)),
@@ -132,9 +137,17 @@ impl Key {
 
     /// Of a name.
     pub(super) fn name(&self, name: Name<'_>) -> Identity {
-        let mut row = self.names.row(Identity::START);
+        let mut row = self.parts.row(Identity::START);
         row.named(None, Some(name));
         row.hash()
+    }
+
+    /// Of what has a name and is a struct, union or enum.
+    #[inline]
+    pub(super) fn tag(&self, kind: TagKind, name: Identity) -> Identity {
+        let Identity(a, b) = self.tags[kind as usize];
+        let plus = |hash: u64, secret: u64| Sum { low: hash + secret, high: 0 }.reduce();
+        Identity(plus(name.0, a), plus(name.1, b))
     }
 }
 
@@ -181,7 +194,7 @@ impl Level {
         let mut factor = || 2 + draw() % (P - 2);
         let mut pair = || Identity(factor(), factor());
         let factors = (0..numbers).map(|_| pair()).collect();
-        Level { factors, point: pair(), last: pair() }
+        Level { factors, point: pair(), last: [pair(), pair()] }
     }
 
     /// For rows of words alone.
@@ -388,16 +401,17 @@ impl Row<'_> {
         self.least == 0
     }
 
-    /// The hash of the row with one number more, of a place of its own wherever the row ends: it may
-    /// tell how the others are to be read.
+    /// The hash of the row with two numbers more, of places of their own wherever the row ends: they
+    /// may tell how the others are to be read.
     #[inline]
-    pub fn hash_with(self, last: u32) -> Identity {
-        self.sums.add(number(last.into()), self.level.last).hash()
+    pub fn hash_with(self, info: u32, size: u32) -> Identity {
+        let [first, second] = self.level.last;
+        self.sums.add(number(info.into()), first).add(number(size.into()), second).hash()
     }
 
     /// The hash of the row so far.
-    #[inline]
-    pub fn hash(self) -> Identity {
+    #[inline(always)]
+    pub fn hash(&self) -> Identity {
         self.sums.hash()
     }
 }
@@ -422,7 +436,7 @@ mod tests {
 
     #[test]
     fn rows_of_any_length_differ_by_every_number() {
-        let level = &Key::of_process().tags;
+        let level = &Key::of_process().loose;
         let hash = |numbers: &[u64]| {
             let mut row = level.row(Identity::START);
             numbers.iter().for_each(|&number| row.number(number));
@@ -467,28 +481,29 @@ mod tests {
     }
     #[test]
     fn rows_of_names_differ_by_every_letter_and_number() {
-        let hash = |members: &[(u32, Vec<u8>)], last: u32| {
+        let hash = |members: &[(u32, Vec<u8>)], last: (u32, u32)| {
             let mut row = Key::of_process().parts.row(Identity::START);
             members.iter().for_each(|(at, name)| row.named(Some(*at), Some(Name::Text(name))));
-            row.hash_with(last)
+            row.hash_with(last.0, last.1)
         };
         // Of all lengths, some of them at the end of what can be read, over several sums.
         let name = |i: usize| [vec![b'a'; i % 25], vec![0; [1, 20][i % 2]]].concat();
         let mut members: Vec<(u32, Vec<u8>)> = (0..150).map(|i| (u32::MAX, name(i))).collect();
-        let all = hash(&members, 7);
-        assert_ne!(hash(&members, 8), all);
+        let all = hash(&members, (7, 1));
+        assert_ne!(hash(&members, (8, 1)), all);
+        assert_ne!(hash(&members, (7, 2)), all);
         for at in 0..members.len() {
-            assert_ne!(hash(&members[..at], 7), hash(&members[..=at], 7));
+            assert_ne!(hash(&members[..at], (7, 1)), hash(&members[..=at], (7, 1)));
             members[at].0 -= 1;
-            assert_ne!(hash(&members, 7), all);
+            assert_ne!(hash(&members, (7, 1)), all);
             members[at].0 += 1;
             for letter in 0..at % 25 {
                 members[at].1[letter] ^= 1;
-                assert_ne!(hash(&members, 7), all);
+                assert_ne!(hash(&members, (7, 1)), all);
                 members[at].1[letter] ^= 1;
             }
         }
-        assert_eq!(hash(&members, 7), all);
+        assert_eq!(hash(&members, (7, 1)), all);
     }
 
     #[test]

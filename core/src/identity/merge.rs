@@ -6,7 +6,7 @@
 use super::hash::{Identity, Key};
 use super::known::{Found, Known, Map};
 use super::sketch::{Sketch, TagKind};
-use super::types::{Identities, Loose, one_array_a_length, standard_int, tag};
+use super::types::{Identities, Loose, one_array_a_length, standard_int};
 use crate::btf::Kind;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -321,7 +321,7 @@ impl<'base> Merge<'base> {
                 _ => continue,
             };
             // Structs and unions share the names that forward declarations are looked up by.
-            let other = tag(self.key, other, name);
+            let other = self.key.tag(other, name);
             let below = self.known.and_then(|known| known.tags.get(&other));
             let same = |&tag: &u32| self.tags[tag as usize].seen == other;
             let here = self.by_name.find(other.spread(), same).copied();

@@ -17,7 +17,7 @@
 use super::hash::{Identity, Key, Name};
 use super::known::{Found, Known};
 use super::sketch::{Sketch, TagKind, is_forward, tag_kind_of};
-use super::types::{Identities, Loose, tag};
+use super::types::{Identities, Loose};
 use crate::btf::{Btf, Kind, Type};
 
 /// A way from one base to another.
@@ -79,7 +79,7 @@ impl<'b> Rebase<'b> {
             return !self.became_twin(identity);
         };
         let name = self.key.text(below.string(None, ty.name()));
-        let Some(tag) = self.new.tags.get(&tag(self.key, kind, name)) else { return false };
+        let Some(tag) = self.new.tags.get(&self.key.tag(kind, name)) else { return false };
         let forward = is_forward(ty.info());
         let means_more = tag.ambiguous || tag.forward != forward;
         let may_mean_more = forward && self.has_other(kind, name);
@@ -98,7 +98,7 @@ impl<'b> Rebase<'b> {
             TagKind::Union => TagKind::Struct,
             TagKind::Enum => return false,
         };
-        self.new.tags.contains_key(&tag(self.key, other, name))
+        self.new.tags.contains_key(&self.key.tag(other, name))
     }
 
     /// Whether the types that were left over the old base are left over the new one: the first ones of

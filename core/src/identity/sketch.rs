@@ -58,9 +58,9 @@ impl Links {
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TagKind {
-    Struct = 1,
-    Union = 2,
-    Enum = 3,
+    Struct,
+    Union,
+    Enum,
 }
 
 /// Head and size of a type.
@@ -74,12 +74,12 @@ pub struct Heading {
     pub size: u32,
 }
 
-/// The hash of one part, which begins with size and name. What tells how the elements are to be read
-/// is known when all of them have been, and comes last.
+/// The hash of one part, which begins with the name. What tells how the elements are to be read is
+/// known when all of them have been, and comes last.
 #[inline(always)]
-fn part<'k>(key: &'k Key, size: u32, name: Option<Name<'_>>) -> Row<'k> {
+fn part<'k>(key: &'k Key, name: Option<Name<'_>>) -> Row<'k> {
     let mut row = key.parts.row(Identity::START);
-    row.named(Some(size), name);
+    row.named(None, name);
     row
 }
 
@@ -106,15 +106,17 @@ impl Adding<'_, '_> {
         self.sketch.links.push(ty);
     }
 
-    /// That was all of them; `heading` and `name` are those of the whole.
+    /// That was all of them; `heading` is that of the whole.
     #[inline]
-    pub fn finish(self, key: &Key, heading: Heading, name: Option<Name<'_>>) {
-        self.sketch.push_from(key, self.first, self.part, heading, name, heading.size);
+    pub fn finish(self, heading: Heading) {
+        self.sketch.push_from(self.first, self.part, heading, heading.size);
     }
 
     /// Forgets it.
     #[inline]
     pub fn forget(self) {
+        let index = self.sketch.outlines.len() as u32;
+        self.sketch.names.pop_if(|&mut (at, _)| at == index);
         self.sketch.links.truncate(self.first as usize);
     }
 }
@@ -164,42 +166,43 @@ impl Sketch {
         let own = name(heading.name);
         match ty.kind() {
             Some(Kind::Struct | Kind::Union) => {
-                let mut adding = self.composite(key, heading.size, own);
+                let mut adding = self.composite(key, own);
                 for &[member, ty, at] in ty.payload().as_chunks::<3>().0 {
                     adding.member(name(member), ty, at);
                 }
-                adding.finish(key, heading, own);
+                adding.finish(heading);
             }
             Some(Kind::FuncProto) => {
                 let mut adding = self.prototype(key, w[2]);
                 for &[param, ty] in ty.payload().as_chunks::<2>().0 {
                     adding.param(name(param), ty);
                 }
-                adding.finish(key, heading, own);
+                adding.finish(heading);
             }
             Some(Kind::Array) => {
-                let mut part = part(key, heading.size, own);
+                let mut part = part(key, own);
                 part.number(w[5].into());
-                self.push(key, part, heading, own, w[5]);
+                self.push(part, heading, w[5]);
                 self.links.extend([w[3], w[4]]);
             }
             Some(Kind::Enum | Kind::Enum64) => {
-                let mut part = part(key, heading.size, own);
+                let mut part = self.tagged(key, own);
                 for v in ty.elements() {
                     part.named(Some(v[1]), name(v[0]));
                     v[2..].iter().for_each(|&word| part.number(word.into()));
                 }
-                self.push(key, part, heading, own, heading.size);
+                self.push(part, heading, heading.size);
             }
             Some(Kind::Int) => {
-                let mut part = part(key, heading.size, own);
+                let mut part = part(key, own);
                 part.number(w[3].into());
-                self.push(key, part, heading, own, w[3]);
+                self.push(part, heading, w[3]);
             }
-            Some(Kind::Fwd | Kind::Float) => {
-                let part = part(key, heading.size, own);
-                self.push(key, part, heading, own, heading.size);
+            Some(Kind::Fwd) => {
+                let part = self.tagged(key, own);
+                self.push(part, heading, heading.size);
             }
+            Some(Kind::Float) => self.push(part(key, own), heading, heading.size),
             Some(Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag | Kind::Void) | None => {
                 // They stand at the end of a file, are few, and are not told by identity.
                 let (links, part) = (self.links.len() as u32, Identity::NONE);
@@ -219,21 +222,26 @@ impl Sketch {
                 let (Heading { info, name, .. }, links) = (heading, self.links.len() as u32);
                 self.outlines.push(Outline { info, name, word: 0, links, part });
             }
-            None => self.push(key, part(key, 0, name), heading, name, 0),
+            None => self.push(part(key, name), heading, 0),
         }
         self.links.push(ty);
     }
 
     /// Begins a struct or union; of each member its name, its type, and where it stands follow.
     #[inline(always)]
-    pub fn composite<'s, 'k>(
-        &'s mut self,
-        key: &'k Key,
-        size: u32,
-        name: Option<Name<'_>>,
-    ) -> Adding<'s, 'k> {
-        let first = self.links.len() as u32;
-        Adding { sketch: self, part: part(key, size, name), first }
+    pub fn composite<'s, 'k>(&'s mut self, key: &'k Key, name: Option<Name<'_>>) -> Adding<'s, 'k> {
+        let (first, part) = (self.links.len() as u32, self.tagged(key, name));
+        Adding { sketch: self, part, first }
+    }
+
+    /// Begins the part of what counts by its name, where it has one.
+    #[inline(always)]
+    fn tagged<'k>(&mut self, key: &'k Key, name: Option<Name<'_>>) -> Row<'k> {
+        let part = part(key, name);
+        if name.is_some() {
+            self.names.push((self.outlines.len() as u32, part.hash()));
+        }
+        part
     }
 
     /// Begins a FUNC_PROTO; of each parameter its name and its type follow.
@@ -241,39 +249,20 @@ impl Sketch {
     pub fn prototype<'s, 'k>(&'s mut self, key: &'k Key, result: u32) -> Adding<'s, 'k> {
         let first = self.links.len() as u32;
         self.links.push(result);
-        Adding { sketch: self, part: part(key, 0, None), first }
+        Adding { sketch: self, part: part(key, None), first }
     }
 
     #[inline]
-    fn push(
-        &mut self,
-        key: &Key,
-        part: Row<'_>,
-        heading: Heading,
-        name: Option<Name<'_>>,
-        word: u32,
-    ) {
-        self.push_from(key, self.links.len() as u32, part, heading, name, word);
+    fn push(&mut self, part: Row<'_>, heading: Heading, word: u32) {
+        self.push_from(self.links.len() as u32, part, heading, word);
     }
 
     #[inline(always)]
-    fn push_from(
-        &mut self,
-        key: &Key,
-        links: u32,
-        part: Row<'_>,
-        heading: Heading,
-        own: Option<Name<'_>>,
-        word: u32,
-    ) {
-        let Heading { info, name, .. } = heading;
+    fn push_from(&mut self, links: u32, part: Row<'_>, heading: Heading, word: u32) {
+        let Heading { info, name, size } = heading;
         self.empty_name |= part.has_empty_name();
-        if let Some(own) = own
-            && tag_kind_of(info).is_some()
-        {
-            self.names.push((self.outlines.len() as u32, key.name(own)));
-        }
-        self.outlines.push(Outline { info, name, word, links, part: part.hash_with(info) });
+        let part = part.hash_with(info, size);
+        self.outlines.push(Outline { info, name, word, links, part });
     }
 
     /// The kind of the type at `index`.

@@ -1,7 +1,7 @@
 //! The identities of the types of one unit.
 
 use super::hash::{Identity, Key, Level, Name};
-use super::sketch::{FILE_INT, Sketch, TagKind};
+use super::sketch::{FILE_INT, Sketch};
 use crate::btf::Kind;
 use crate::btf::kind::KINDS;
 use crate::btf::types::info;
@@ -121,19 +121,6 @@ pub struct Identities {
     pub(super) unusual: bool,
 }
 
-/// What all references to a struct, union or enum of this name see, forward declarations included.
-pub(super) fn tag(key: &Key, kind: TagKind, name: Identity) -> Identity {
-    let mut row = key.tags.row(Identity::START);
-    row.link(name);
-    row.number(kind as u64);
-    row.hash()
-}
-
-/// What references to nothing see.
-fn void(key: &Key) -> Identity {
-    key.tags.row(Identity::START).hash()
-}
-
 /// The int that indexes arrays, before it is known which type that is in this file.
 pub(super) fn standard_int(key: &Key) -> Identity {
     const SIGNED_32: u32 = 1 << 24 | 32;
@@ -163,7 +150,7 @@ impl Identities {
     pub(super) fn over(sketch: &Sketch, key: &Key, lower: &[Seen]) -> Identities {
         let len = sketch.len();
         let mut seen = vec![Seen::UNKNOWN; len + 1];
-        seen[0] = Seen::leaf(void(key));
+        seen[0] = Seen::leaf(Identity::START);
         seen.extend_from_slice(lower);
         let mut this = Identities {
             own: Vec::new(),
@@ -174,7 +161,8 @@ impl Identities {
         };
         for &(index, name) in sketch.tag_names() {
             if let Some(kind) = sketch.tag_kind(index as usize) {
-                this.seen[index as usize + 1] = Seen::leaf(tag(key, kind, name));
+                // Forward declarations are seen as the same.
+                this.seen[index as usize + 1] = Seen::leaf(key.tag(kind, name));
             }
         }
         let settled = this.settle(sketch, key);
