@@ -139,14 +139,13 @@ impl<'d> Emitter<'_, 'd> {
 
     /// Notes that the DIE at `offset` will become a type.
     pub fn place(&mut self, offset: u32) -> Place {
-        Place { offset, slot: self.offsets.add(offset) }
+        Place { offset, slot: self.offsets.add(offset, 0) }
     }
 
     /// The type taken last is the one whose DIE stands at `offset`.
     #[inline]
     pub fn settle(&mut self, offset: u32) {
-        let at = self.place(offset);
-        self.note(at);
+        self.offsets.add(offset, self.last_id());
     }
 
     /// The error of a DIE.
@@ -200,13 +199,22 @@ impl<'d> Emitter<'_, 'd> {
         Ok(())
     }
 
-    /// A pointer or qualifier.
-    #[inline]
-    pub fn reference(&mut self, at: Place, kind: Kind, ty: u32) {
-        self.refer(at, kind, Text::default(), ty);
+    /// A pointer or qualifier, whose DIE stands at `offset`.
+    #[inline(never)]
+    pub fn bare(&mut self, offset: u32, kind: Kind, ty: u32) {
+        match &mut self.sink {
+            Sink::Words(types) => {
+                types.push(&[0, info(kind, 0, false), ty]);
+            }
+            Sink::Sketch { key, sketch, places, .. } => {
+                sketch.bare(key, kind, ty);
+                places.push(offset);
+            }
+        }
+        self.settle(offset);
     }
 
-    /// The same of what may have a name.
+    /// A type that refers to another one, and may have a name.
     #[inline]
     pub fn refer(&mut self, at: Place, kind: Kind, name: Text, ty: u32) {
         let (info, texts) = (info(kind, 0, false), self.texts);
@@ -283,7 +291,7 @@ impl<'d> Emitter<'_, 'd> {
                 next = tag | IS_ID;
             }
         }
-        self.reference(at, Kind::Ptr, next);
+        self.refer(at, Kind::Ptr, Text::default(), next);
     }
 
     pub fn base_type(&mut self, at: Place, a: &Attributes<'_, 'd>) -> Walked<()> {

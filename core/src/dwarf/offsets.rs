@@ -45,9 +45,9 @@ impl OffsetMap {
         self.ids.clear();
     }
 
-    /// Adds an offset above all others so far and returns its slot.
+    /// Adds an offset above all others so far, and what it leads to; returns its slot.
     #[inline]
-    pub fn add(&mut self, offset: u32) -> u32 {
+    pub fn add(&mut self, offset: u32, id: u32) -> u32 {
         let slot = self.ids.len() as u32;
         if let Some(block) = self.blocks.get_mut(offset as usize / 8) {
             if *block == 0 {
@@ -55,7 +55,7 @@ impl OffsetMap {
             }
             *block |= 1 << (offset % 8);
         }
-        self.ids.push(0);
+        self.ids.push(id);
         slot
     }
 
@@ -103,7 +103,7 @@ mod tests {
         let mut map = OffsetMap::new(1000);
         let offsets = [0, 1, 11, 12, 63, 64, 65, 128, 640, 999];
         for (i, &offset) in offsets.iter().enumerate() {
-            assert_eq!(map.add(offset), i as u32);
+            assert_eq!(map.add(offset, 7), i as u32);
         }
         for i in (0..offsets.len()).rev() {
             map.set(i as u32, 100 + i as u32);

@@ -376,7 +376,6 @@ impl<'d> Walk<'_, 'd> {
     ) -> Option<Cursor<'d>> {
         let parent = self.stack.last_mut()?;
         let texts = self.out.texts;
-        let offset = (window.at.position() - self.out.start) as u32;
         match (q.what, parent) {
             (What::Enumerator, Open::Enum { .. }) => {
                 self.values.push(q.value(&mut window, texts)?);
@@ -403,27 +402,62 @@ impl<'d> Walk<'_, 'd> {
                 | Open::Pointer { .. }
                 | Open::Typedef { .. },
             ) => return None,
-            (What::Typedef, _) => {
-                let name = q.name(&mut window, texts)?;
+            _ => return self.types(quicks, within, window.at, depth),
+        }
+        window.at.advance(q.size);
+        Some(window.at)
+    }
+
+    /// Takes types that stand one after the other where such may; tells where the next DIE begins, if
+    /// any was taken. Types leave as many DIEs open as there are: where that is to be the end, one is
+    /// taken.
+    #[inline(never)]
+    fn types(
+        &mut self,
+        quicks: &Quicks,
+        within: u64,
+        start: Cursor<'d>,
+        depth: usize,
+    ) -> Option<Cursor<'d>> {
+        let is_one = self.stack.len() == depth;
+        let mut at = start;
+        while let Some((quick, window)) = next(quicks, at)
+            && let Some(behind) = self.one_type(quicks, within, quick, window)
+        {
+            at = behind;
+            if is_one {
+                break;
+            }
+        }
+        (at.position() != start.position()).then_some(at)
+    }
+
+    /// Takes one; tells where it ends.
+    #[inline(always)]
+    fn one_type(
+        &mut self,
+        quicks: &Quicks,
+        within: u64,
+        q: &Quick,
+        mut window: Window<'d>,
+    ) -> Option<Cursor<'d>> {
+        let offset = (window.at.position() - self.out.start) as u32;
+        match q.what {
+            What::Pointer => self.out.bare(offset, Kind::Ptr, q.ty(window.die, within)),
+            What::Const => self.out.bare(offset, Kind::Const, q.ty(window.die, within)),
+            What::Volatile => self.out.bare(offset, Kind::Volatile, q.ty(window.die, within)),
+            What::Restrict => self.out.bare(offset, Kind::Restrict, q.ty(window.die, within)),
+            What::Typedef => {
+                let name = q.name(&mut window, self.out.texts)?;
                 let at = self.out.place(offset);
                 self.out.refer(at, Kind::Typedef, name.text, q.ty(window.die, within));
             }
-            (What::Pointer | What::Const | What::Volatile | What::Restrict, _) => {
-                let kind = match q.what {
-                    What::Pointer => Kind::Ptr,
-                    What::Const => Kind::Const,
-                    What::Volatile => Kind::Volatile,
-                    _ => Kind::Restrict,
-                };
-                let at = self.out.place(offset);
-                self.out.reference(at, kind, q.ty(window.die, within));
-            }
-            (What::Struct | What::Union, _) => {
+            What::Struct | What::Union => {
                 return self.whole_composite(quicks, within, q, window);
             }
-            (What::Enum, _) => return self.whole_enum(quicks, within, q, window),
-            (What::Subroutine, _) => return self.whole_prototype(quicks, within, q, window),
-            (What::Array, _) => return self.whole_array(quicks, within, q, window),
+            What::Enum => return self.whole_enum(quicks, within, q, window),
+            What::Subroutine => return self.whole_prototype(quicks, within, q, window),
+            What::Array => return self.whole_array(quicks, within, q, window),
             _ => return None,
         }
         window.at.advance(q.size);

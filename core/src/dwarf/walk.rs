@@ -353,8 +353,7 @@ impl<'a, 'd> Walk<'a, 'd> {
         top_level: bool,
     ) -> Walked<Open> {
         let qualifier = |kind, walk: &mut Self| {
-            let at = walk.out.place(offset);
-            walk.out.reference(at, kind, a.ty());
+            walk.out.bare(offset, kind, a.ty());
             Open::Skip
         };
         Ok(match what {

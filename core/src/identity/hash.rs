@@ -94,7 +94,7 @@ pub struct Key {
     /// What is added to the hash of a name, by what it names.
     tags: [Identity; 3],
     /// The parts of types that say no more than their kind, by its number.
-    bare: [Identity; 1 << 5],
+    pub(super) bare: [Identity; 1 << 5],
     /// Where a collision costs time alone.
     pub(super) loose: Level,
     pub(super) types: [Level; LEVELS],

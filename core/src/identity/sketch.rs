@@ -7,7 +7,7 @@
 
 use super::hash::{Identity, Key, Name, Row};
 use crate::btf::kind::Kind;
-use crate::btf::types::{KFLAG, MAX_VLEN};
+use crate::btf::types::{KFLAG, MAX_VLEN, info};
 use crate::btf::{Type, Types};
 
 /// In an ARRAY, the index type: "the int of this file", known only when CUs are appended.
@@ -211,6 +211,14 @@ impl Sketch {
             }
             Some(_) => self.reference(key, heading, own, w[2]),
         }
+    }
+
+    /// Adds a pointer or qualifier without flags: what it refers to is all it says.
+    #[inline(always)]
+    pub fn bare(&mut self, key: &Key, kind: Kind, ty: u32) {
+        let (links, part) = (self.links.len() as u32, key.bare[kind as usize]);
+        self.outlines.push(Outline { info: info(kind, 0, false), name: 0, word: 0, links, part });
+        self.links.push(ty);
     }
 
     /// Adds a pointer, qualifier, typedef or type tag.
