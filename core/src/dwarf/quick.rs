@@ -243,9 +243,9 @@ impl Quick {
 
     /// An enumerator: its name and value.
     #[inline(always)]
-    pub fn value<'d>(&self, window: &mut Window<'d>, texts: Texts<'d>) -> Option<(Text, u64)> {
+    pub fn value<'d>(&self, window: &mut Window<'d>, texts: Texts<'d>) -> Option<(Named<'d>, u32)> {
         let name = self.name(window, texts)?;
-        Some((name.text, self.number.read(window.die).into()))
+        Some((name, self.number.read(window.die)))
     }
 
     /// A parameter: its name and type.
@@ -255,9 +255,9 @@ impl Quick {
         window: &mut Window<'d>,
         texts: Texts<'d>,
         within: u64,
-    ) -> Option<(Text, u32)> {
+    ) -> Option<(Named<'d>, u32)> {
         let name = self.name(window, texts)?;
-        Some((name.text, self.ty(window.die, within)))
+        Some((name, self.ty(window.die, within)))
     }
 
     /// How such DIEs are read; `None` where not quickly.
@@ -378,10 +378,12 @@ impl<'d> Walk<'_, 'd> {
         let texts = self.out.texts;
         match (q.what, parent) {
             (What::Enumerator, Open::Enum { .. }) => {
-                self.values.push(q.value(&mut window, texts)?);
+                let (name, value) = q.value(&mut window, texts)?;
+                self.values.push((name.text, value.into()));
             }
             (What::Parameter, Open::Proto { .. }) => {
-                self.params.push(q.param(&mut window, texts, within)?);
+                let (name, ty) = q.param(&mut window, texts, within)?;
+                self.params.push((name.text, ty));
             }
             (What::Member, Open::Composite { head, count, .. }) => {
                 let in_union = head.kind == Kind::Union;

@@ -1,10 +1,11 @@
 //! Types that are read in one go: a DIE and all its children, up to the end of their list.
 //!
 //! Of structs, unions, enums, arrays and prototypes nearly all have nothing but quick DIEs
-//! ([`super::quick`]) below them. Then nothing has to be opened, kept and closed: members of a struct
-//! are summed as they are read. Where a child turns out to be something else, what there is so far is
-//! forgotten, and the long way reads the type again from its start; so this costs at most what the
-//! quick children before it do. Cost: some 170 instructions a member, half of them for its sums.
+//! ([`super::quick`]) below them. Then nothing has to be opened, kept and closed: members, values and
+//! parameters are summed as they are read. Where a child turns out to be something else, what there
+//! is so far is forgotten, and the long way reads the type again from its start; so this costs at most
+//! what the quick children before it do. Cost: some 170 instructions a member, half of them for its
+//! sums.
 
 use super::abbreviations::What;
 use super::bytes::Cursor;
@@ -126,13 +127,46 @@ impl<'d> Walk<'_, 'd> {
     ) -> Option<Cursor<'d>> {
         let offset = (window.at.position() - self.out.start) as u32;
         let texts = self.out.texts;
-        let name = q.name(&mut window, texts)?.text;
+        let name = q.name(&mut window, texts)?;
         let (size, ty) = (q.number.read(window.die), q.ty(window.die, within));
+        let mut at = window.at;
+        at.advance(q.size);
+        // Numbers that are read quickly have no sign, and fit.
+        if let Sink::Sketch { key, sketch, places, .. } = &mut self.out.sink
+            && let 1 | 2 | 4 = size
+        {
+            let mut adding = sketch.composite(key, name.name());
+            let told = children(quicks, q, at, What::Enumerator, |q, window| {
+                let (name, value) = q.value(window, texts)?;
+                adding.value(name.name(), value);
+                Some(())
+            });
+            let Some((count, behind)) = told.filter(|&(count, _)| count <= MAX_VLEN) else {
+                adding.forget();
+                return None;
+            };
+            adding.finish(Heading {
+                info: info(Kind::Enum, count, false),
+                name: name.text.0,
+                size,
+            });
+            places.push(offset);
+            self.out.settle(offset);
+            return Some(behind);
+        }
         let first = self.values.len();
-        let value = |q: &Quick, window: &mut Window<'d>| q.value(window, texts);
-        let behind = list(quicks, q, &window, What::Enumerator, &mut self.values, value)?;
-        let place = self.out.place(offset);
-        let head = Head { at: place, kind: Kind::Enum, name, size, ty, declaration: false };
+        let values = &mut self.values;
+        let told = children(quicks, q, at, What::Enumerator, |q, window| {
+            let (name, value) = q.value(window, texts)?;
+            values.push((name.text, value.into()));
+            Some(())
+        });
+        let Some((_, behind)) = told else {
+            self.values.truncate(first);
+            return None;
+        };
+        let (at, name) = (self.out.place(offset), name.text);
+        let head = Head { at, kind: Kind::Enum, name, size, ty, declaration: false };
         self.enumeration(&head, first).ok()?;
         Some(behind)
     }
@@ -148,13 +182,42 @@ impl<'d> Walk<'_, 'd> {
     ) -> Option<Cursor<'d>> {
         let offset = (window.at.position() - self.out.start) as u32;
         let texts = self.out.texts;
-        let ty = q.ty(window.die, within);
-        let first = self.params.len();
-        let param = |q: &Quick, window: &mut Window<'d>| q.param(window, texts, within);
-        let behind = list(quicks, q, &window, What::Parameter, &mut self.params, param)?;
-        let place = self.out.place(offset);
-        self.out.proto(place, ty, &self.params[first..], false);
-        self.params.truncate(first);
+        let ret = q.ty(window.die, within);
+        let mut at = window.at;
+        at.advance(q.size);
+        let behind = match &mut self.out.sink {
+            Sink::Words(types) => {
+                let index = types.push(&[0, 0, ret]);
+                let told = children(quicks, q, at, What::Parameter, |q, window| {
+                    let (name, ty) = q.param(window, texts, within)?;
+                    [name.text.0, ty].into_iter().for_each(|word| types.word(word));
+                    Some(())
+                });
+                let Some((count, behind)) = told.filter(|&(count, _)| count <= MAX_VLEN) else {
+                    types.truncate(index);
+                    return None;
+                };
+                types.get_mut(index)[1] = info(Kind::FuncProto, count, false);
+                behind
+            }
+            Sink::Sketch { key, sketch, places, .. } => {
+                let mut adding = sketch.prototype(key, ret);
+                let told = children(quicks, q, at, What::Parameter, |q, window| {
+                    let (name, ty) = q.param(window, texts, within)?;
+                    adding.param(name.name(), ty);
+                    Some(())
+                });
+                let Some((count, behind)) = told.filter(|&(count, _)| count <= MAX_VLEN) else {
+                    adding.forget();
+                    return None;
+                };
+                let info = info(Kind::FuncProto, count, false);
+                adding.finish(Heading { info, name: 0, size: 0 });
+                places.push(offset);
+                behind
+            }
+        };
+        self.out.settle(offset);
         Some(behind)
     }
 
@@ -172,60 +235,39 @@ impl<'d> Walk<'_, 'd> {
         let (mut dimensions, mut nelems) = (0, 1u32);
         let mut at = window.at;
         at.advance(q.size);
-        if q.has_children {
-            at = children(quicks, at, What::Subrange, |q, window| {
-                dimensions += 1;
-                let count = q.number.read(window.die).wrapping_add(q.scale.into());
-                nelems = nelems.wrapping_mul(count);
-                (dimensions <= MAX_DIMENSIONS).then_some(())
-            })?;
-        }
+        let (_, at) = children(quicks, q, at, What::Subrange, |q, window| {
+            dimensions += 1;
+            let count = q.number.read(window.die).wrapping_add(q.scale.into());
+            nelems = nelems.wrapping_mul(count);
+            (dimensions <= MAX_DIMENSIONS).then_some(())
+        })?;
         let place = self.out.place(offset);
         self.out.array(place, ty, nelems);
         Some(at)
     }
 }
 
-/// Adds what the children of a DIE say, where it has some and all are the same; tells where it ends.
-#[inline(always)]
-fn list<'d, T>(
-    quicks: &Quicks,
-    q: &Quick,
-    window: &Window<'d>,
-    what: What,
-    all: &mut Vec<T>,
-    mut read: impl FnMut(&Quick, &mut Window<'d>) -> Option<T>,
-) -> Option<Cursor<'d>> {
-    let mut at = window.at;
-    at.advance(q.size);
-    if !q.has_children {
-        return Some(at);
-    }
-    let first = all.len();
-    let behind = children(quicks, at, what, |q, window| {
-        all.push(read(q, window)?);
-        Some(())
-    });
-    if behind.is_none() {
-        all.truncate(first);
-    }
-    behind
-}
-
-/// Goes over children that are all the same; tells where they end.
+/// Goes over the children of a DIE, which begin at `at` where it has some and are all the same; tells
+/// how many they are and where they end.
 #[inline(always)]
 fn children<'d>(
     quicks: &Quicks,
+    parent: &Quick,
     mut at: Cursor<'d>,
     what: What,
     mut take: impl FnMut(&Quick, &mut Window<'d>) -> Option<()>,
-) -> Option<Cursor<'d>> {
+) -> Option<(u32, Cursor<'d>)> {
+    if !parent.has_children {
+        return Some((0, at));
+    }
+    let mut count = 0;
     while let (quick, mut window) = next(quicks, at)?
         && quick.what == what
     {
         take(quick, &mut window)?;
+        count += 1;
         at = window.at;
         at.advance(quick.size);
     }
-    end(at)
+    Some((count, end(at)?))
 }

@@ -83,7 +83,7 @@ fn part<'k>(key: &'k Key, name: Option<Name<'_>>) -> Row<'k> {
     row
 }
 
-/// A struct, union or FUNC_PROTO that is being added.
+/// A struct, union, ENUM or FUNC_PROTO that is being added.
 pub struct Adding<'s, 'k> {
     sketch: &'s mut Sketch,
     part: Row<'k>,
@@ -104,6 +104,12 @@ impl Adding<'_, '_> {
     pub fn param(&mut self, name: Option<Name<'_>>, ty: u32) {
         self.part.named(None, name);
         self.sketch.links.push(ty);
+    }
+
+    /// Adds a value: its name, and its 32 bits.
+    #[inline(always)]
+    pub fn value(&mut self, name: Option<Name<'_>>, value: u32) {
+        self.part.named(Some(value), name);
     }
 
     /// That was all of them; `heading` is that of the whole.
@@ -235,7 +241,7 @@ impl Sketch {
         self.links.push(ty);
     }
 
-    /// Begins a struct or union; of each member its name, its type, and where it stands follow.
+    /// Begins a struct, union or ENUM, whose members or values follow.
     #[inline(always)]
     pub fn composite<'s, 'k>(&'s mut self, key: &'k Key, name: Option<Name<'_>>) -> Adding<'s, 'k> {
         let (first, part) = (self.links.len() as u32, self.tagged(key, name));
