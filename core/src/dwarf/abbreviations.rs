@@ -123,6 +123,8 @@ pub(super) enum Way {
     Reference,
     /// An offset in `.debug_str`.
     Strp,
+    /// A string that stands in the DIE.
+    String,
     /// By its form.
     Form,
 }
@@ -137,6 +139,7 @@ impl Way {
                 Way::Reference
             }
             dw::DW_FORM_strp => Way::Strp,
+            dw::DW_FORM_string => Way::String,
             _ => Way::Form,
         }
     }

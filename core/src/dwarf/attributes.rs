@@ -82,10 +82,17 @@ impl<'a, 'd> Attributes<'a, 'd> {
         self.die.peek(spot.at as usize, spot.size as usize, self.unit.big_endian())
     }
 
-    /// A value of any form. The DIE has been passed over, so that it ends where it should.
+    /// A value of any form, by where it stands. The DIE has been passed over, so that it ends where
+    /// it should.
     #[inline(never)]
     fn by_form(&self, field: Field) -> Option<Raw<'d>> {
         let mut cursor = self.die;
+        let at = self.spots.spots[field as usize].at;
+        if at != Spot::FAR {
+            let step = self.plan.steps.iter().rfind(|step| step.field == field)?;
+            cursor.skip(at.into()).ok()?;
+            return self.unit.read(step, &mut cursor).ok();
+        }
         let mut found = None;
         for step in self.plan.steps.iter() {
             if step.field == field {
@@ -126,6 +133,11 @@ impl<'a, 'd> Attributes<'a, 'd> {
             Some(spot) if spot.way == Way::Strp => {
                 let offset = self.fixed(spot);
                 let text = self.unit.texts().in_str(offset);
+                text.map(Some).ok_or(gimli::Error::OffsetOutOfBounds(offset))
+            }
+            Some(spot) if spot.way == Way::String => {
+                let offset = (self.die.position() + usize::from(spot.at)) as u64;
+                let text = self.unit.texts().in_info(offset);
                 text.map(Some).ok_or(gimli::Error::OffsetOutOfBounds(offset))
             }
             Some(_) => match self.by_form(field) {
