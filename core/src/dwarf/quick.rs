@@ -114,7 +114,7 @@ pub(super) const WINDOW: usize = 36;
 /// What is quick is shorter than this.
 const SHORT: usize = 32;
 
-/// How abbreviations are read by the first byte of their codes.
+/// How abbreviations are read by the first byte of their codes, which are below 256.
 pub(super) type Quicks = [Quick; 256];
 
 impl Number {
@@ -314,6 +314,20 @@ impl Quick {
         only.then_some(Quick { what, has_children, size, expressions, ..Quick::NOT })
     }
 
+    /// The same of DIEs whose code takes two bytes; `None` where these are not read quickly.
+    pub fn behind_two_bytes(self) -> Option<Quick> {
+        let further = |at: u8| if at == 0 { 0 } else { at + 1 };
+        let number = |number: Number| Number { at: further(number.at), ..number };
+        (!self.is_named_inline()).then(|| Quick {
+            size: self.size + 1,
+            name: further(self.name),
+            ty: further(self.ty),
+            number: number(self.number),
+            bits: number(self.bits),
+            ..self
+        })
+    }
+
     /// Whether a name stands in the DIE.
     #[inline]
     pub fn is_named_inline(&self) -> bool {
@@ -338,6 +352,10 @@ impl Quick {
 #[inline(always)]
 pub(super) fn next<'q, 'd>(quicks: &'q Quicks, at: Cursor<'d>) -> Option<(&'q Quick, Window<'d>)> {
     let die = at.window::<WINDOW>()?;
+    // Compilers count abbreviations by how often they are used: few have a code above 255.
+    if die[0] >= 128 && die[1] != 1 {
+        return None;
+    }
     Some((&quicks[usize::from(die[0])], Window { at, die }))
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Table {
     plans: Vec<Option<Arc<Plan>>>,
     /// Those with codes far above their number.
     far: HashMap<u64, Arc<Plan>, FixedState>,
-    /// Those that are read quickly, by code, which is one byte.
+    /// Those that are read quickly, by the first byte of their code.
     pub quicks: Box<Quicks>,
     /// Where references of any lead.
     pub refers: Refers,
@@ -140,8 +140,13 @@ impl Table {
         if self.plans[code].is_some() {
             return;
         }
-        // From 128 on, the first byte does not tell.
-        if let (0..128, Some(quick)) = (code, plan.quick) {
+        let quick = match code {
+            0..128 => plan.quick,
+            // The first of two bytes, of which the second is 1.
+            128..256 => plan.quick.and_then(Quick::behind_two_bytes),
+            _ => None,
+        };
+        if let Some(quick) = quick {
             self.quicks[code] = quick;
         }
         self.plans[code] = Some(plan);
