@@ -34,11 +34,6 @@ def instances() -> Limit:
     return _stricter("fs.inotify.max_user_instances", "user.max_inotify_instances")
 
 
-def queued_events() -> Limit:
-    """How many events wait for a reader before the kernel drops them."""
-    return _read("fs.inotify.max_queued_events")
-
-
 @dataclass(frozen=True, slots=True)
 class Used:
     """What a user holds."""

@@ -26,8 +26,8 @@ class Relinks:
         self._core = core
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Remembered] = OrderedDict()
-        self._small: set[str] = set()
-        """Modules that are read whole each time."""
+        self._whole: dict[str, int] = {}
+        """Modules that are read whole each time, and how many units they had at the time."""
 
     def has(self, path: str) -> bool:
         """Whether anything is remembered of a module."""
@@ -37,20 +37,21 @@ class Relinks:
     def before(self, path: str) -> Remembered | None:
         """What an encode may begin with."""
         with self._lock:
-            if path in self._small:
+            if path in self._whole:
                 return None
             return self._known.get(path) or self._core.remember_nothing()
 
     def after(self, path: str, made: Encoded) -> None:
         """Takes what an encode remembers of a module."""
-        remembered = made.remembered
-        if remembered is None:
-            return
-        size = remembered.size
+        remembered, units = made.remembered, made.units[0]
         with self._lock:
+            if remembered is None:
+                if units >= FEW > self._whole.get(path, FEW):
+                    del self._whole[path]  # it has grown: the next encode remembers
+                return
             self._known.pop(path, None)
-            if made.units[0] < FEW or not 0 < size <= LIMIT:
-                self._small.add(path)
+            if units < FEW or not 0 < remembered.size <= LIMIT:
+                self._whole[path] = units
                 return
             self._known[path] = remembered
             while sum(known.size for known in self._known.values()) > LIMIT:

@@ -56,6 +56,13 @@ def test_of_few_units_none_is_remembered(tmp_path: Path) -> None:
     assert not modules.relinks.has(modules.path("few.ko"))
 
 
+def test_a_module_that_grows_is_remembered_from_then_on(tmp_path: Path) -> None:
+    modules = Modules(tmp_path)
+    for count in (FEW - 1, FEW, FEW):
+        assert modules.spared("m.ko", units(count)) == 0
+    assert modules.spared("m.ko", units(FEW, 0)) == FEW - 1
+
+
 def test_the_modules_linked_last_stay_within_the_limit(tmp_path: Path) -> None:
     modules, half = Modules(tmp_path), LIMIT // FakeCore.UNIT // 2
     for name in ("old.ko", "other.ko", "new.ko"):
