@@ -13,8 +13,9 @@ one, so that a change of the base writes nothing here. Each of these bases has a
 raw BTF of the base and what is kept of modules. At most `BASES` bases stay, those of which most
 modules are; what nobody asked for in `KEEP_DAYS` days goes at the start.
 
-Cost: 8 kB a module, 290 where something about it was doubtful (one in nine), and 4 MB a base; a
-module is moved in 0.02 or 1 ms beside its install, and a way to another base takes 25 ms.
+Cost: 8 kB a module, 300 where something about it was doubtful (one in nine), and 4 MB a base; a
+module is moved in 0.02 or 0.1 ms beside its install, in 1 ms where the change touches what was
+doubtful, and a way to another base takes 25 ms.
 `release` lets go of the ways and of the bases that they begin at.
 """
 
