@@ -1,8 +1,9 @@
 """Word to systemd, and the one thing that a loop can sleep on.
 
 Contract: `Notifier` does nothing without $NOTIFY_SOCKET. Messages are ASCII, because sdnotify drops
-a whole datagram silently otherwise, and READY=1 goes alone. `Wake` may be set from any thread and
-from a signal handler. Cost: one eventfd, one datagram a message.
+a whole datagram silently otherwise, and READY=1 goes alone. What systemd does not take within
+`PATIENCE` is lost, instead of holding up the loop that says it. `Wake` may be set from any thread
+and from a signal handler. Cost: one eventfd, one datagram a message.
 """
 
 import contextlib
@@ -10,6 +11,9 @@ import os
 import select
 import time
 from typing import Any
+
+#: Seconds. Some ten datagrams wait for a reader.
+PATIENCE = 1.0
 
 
 class Notifier:
@@ -21,6 +25,8 @@ class Notifier:
             from sdnotify import SystemdNotifier
 
             self._notifier = SystemdNotifier()
+            if self._notifier.socket is not None:
+                self._notifier.socket.settimeout(PATIENCE)
 
     @property
     def interval(self) -> float | None:

@@ -8,6 +8,9 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
+from btfd import notify
 from btfd.notify import Wake
 from tests.policy.fake import make_tree
 
@@ -39,6 +42,23 @@ def test_ready_alone_then_pings_then_stopping(tmp_path: Path) -> None:
             assert process.wait(30) == 0
     assert told[0] == b"READY=1"
     assert set(told[1:-1]) == {b"WATCHDOG=1"}
+
+
+def test_who_does_not_listen_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    monkeypatch.setattr(notify, "PATIENCE", 0.001)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "notify"))
+        notifier = notify.Notifier()
+        for _ in range(waiting + 5):
+            notifier.alive()
+        assert server.recv(100) == b"WATCHDOG=1"
+        notifier.ready()
+        server.setblocking(False)
+        assert [server.recv(100) for _ in range(waiting + 1)][-1] == b"READY=1"
 
 
 def test_wake_from_another_thread_and_from_a_signal_handler() -> None:
