@@ -1,4 +1,4 @@
-"""A whole tree through the daemon: cold, with another base, the same base, and one quiet edit.
+"""A whole tree through the daemon: cold, with other bases, the same base, and one quiet edit.
 
 The tree is copied (modules and what kbuild says, vmlinux without its DWARF), to memory where that
 is possible; nothing is written into the one that is named. Every module's BTF is compared with
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +24,16 @@ from bench.measure import CannotMeasure, Series, process
 from bench.modules import check_equal
 from bench.pahole import Pahole
 from bench.service import ENCODER, Service, is_a
+from btfd import _core
 from btfd.daemon import BASE_SETTLE
 from btfd.schedule import SETTLE
 from tests.kernel.tree import KernelTree
-from tests.support.btf import load
+from tests.support.btf import load, with_grown
 
 #: Of the quiet edit.
 LINKS = 100
+#: Modules know it by name, from what they include of others; none defines it.
+DECLARED = "audit_context"
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ class TreeResult:
     pahole: Series = field(default_factory=Series)
     cold: Series = field(default_factory=Series)
     rebase: Series = field(default_factory=Series)
+    grown: Series = field(default_factory=Series)
     same: Series = field(default_factory=Series)
     quiet: list[float] = field(default_factory=list)
     memory_base: int = 0
@@ -56,6 +60,7 @@ class TreeResult:
             "pahole": self.pahole.as_json(),
             "cold": self.cold.as_json(),
             "base_changed": self.rebase.as_json(),
+            "base_grown": self.grown.as_json(),
             "base_same": self.same.as_json(),
             "quiet_median_ms": round(median(self.quiet), 3),
             "quiet_p99_ms": round(quantiles(self.quiet, n=100)[98], 3),
@@ -69,7 +74,8 @@ class TreeResult:
         yield ["work", "pahole ms", "btfd ms", "ratio"]
         for name, series in (
             (f"{self.modules} modules cold, installed", self.cold),
-            ("base changed, all installed again", self.rebase),
+            ("base with other ids, all installed again", self.rebase),
+            ("a declared struct grew, all looked at", self.grown),
             ("vmlinux relinked with the same .BTF", self.same),
         ):
             yield [name, self.pahole.cell(), series.cell(), f"{theirs / series.median:.0f}x"]
@@ -90,7 +96,9 @@ class Workbench:
         shutil.copyfile(tree.root / "modules.order", self.root / "modules.order")
         _strip(tree.vmlinux, self.root / "vmlinux")
         self.other = work / "vmlinux.other"
-        _renumber(self.root / "vmlinux", self.other)
+        self.grown = work / "vmlinux.grown"
+        _change(self.root / "vmlinux", self.other, lambda btf: _core.sort_by_name([], btf))
+        _change(self.root / "vmlinux", self.grown, lambda btf: with_grown(btf, DECLARED))
 
     def relink(self) -> None:
         """Every module as the linker left it."""
@@ -116,12 +124,10 @@ def _strip(vmlinux: Path, target: Path) -> None:
     subprocess.run(["objcopy", "--strip-debug", vmlinux, target], check=True)
 
 
-def _renumber(vmlinux: Path, target: Path) -> None:
-    """The same types under other ids: every module's BTF becomes another."""
-    from btfd import _core
-
+def _change(vmlinux: Path, target: Path, change: Callable[[bytes], bytes]) -> None:
+    """A vmlinux with other types."""
     with tempfile.NamedTemporaryFile(dir=target.parent) as btf:
-        btf.write(_core.sort_by_name([], _core.read_btf(vmlinux)))
+        btf.write(change(_core.read_btf(vmlinux)))
         btf.flush()
         section = f".BTF={btf.name}"
         subprocess.run(["objcopy", "--update-section", section, vmlinux, target], check=True)
@@ -163,6 +169,7 @@ def _follow(
                 last = service.until_modules(result.modules)
                 took = last["time"] - start - BASE_SETTLE
                 result.rebase.add(took, service.cpu() - cpu)
+        _grow(bench, service, result, original, runs)
         for _ in range(runs):
             before, cpu, start = bench.stamps(), service.cpu(), bench.replace_base(original)
             event = service.until(is_a("base-same"))
@@ -175,6 +182,20 @@ def _follow(
         result.memory_all = service.memory()
         bench.replace_base(bench.other)
         service.until_modules(result.modules)
+
+
+def _grow(
+    bench: Workbench, service: Service, result: TreeResult, original: Path, runs: int
+) -> None:
+    """A base with the same ids in which one struct is larger, and back: the BTF has to stay."""
+    before = [_core.read_btf(bench.root / name) for name in bench.modules]
+    for _ in range(runs):
+        for base in (bench.grown, original):
+            cpu, start = service.cpu(), bench.replace_base(base)
+            took = service.until_modules(result.modules)["time"] - start - BASE_SETTLE
+            result.grown.add(took, service.cpu() - cpu)
+            if [_core.read_btf(bench.root / name) for name in bench.modules] != before:
+                raise CannotMeasure(f"a module's BTF changed that only declares {DECLARED}")
 
 
 def _edit_quietly(bench: Workbench, service: Service, result: TreeResult) -> None:

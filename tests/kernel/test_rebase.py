@@ -14,7 +14,7 @@ import pytest
 from btfd import _core
 from btfd.engine import stamp_of
 from tests.kernel.conftest import Results
-from tests.support.btf import KINDS, Btf
+from tests.support.btf import with_grown
 from tests.support.elf import Elf
 from tests.support.run import KBUILD_FEATURES
 
@@ -49,16 +49,7 @@ def renamed(btf: bytes) -> bytes:
 
 def grown(btf: bytes) -> bytes:
     """A struct is another that modules know by its name only."""
-    base = Btf(btf)
-    name = struct.pack("<I", base.strings.index(b"\0audit_context\0") + 1)
-    start, at = btf.index(base.type_bytes), 0
-    out = bytearray(btf)
-    while (at := btf.find(name, at + 1)) >= 0:
-        info, size = struct.unpack_from("<2I", btf, at + 4)
-        if (at - start) % 4 == 0 and info >> 24 & 0x1F == KINDS.index("STRUCT"):
-            struct.pack_into("<I", out, at + 8, size + 8)
-            return bytes(out)
-    raise AssertionError("this kernel has no struct audit_context")
+    return with_grown(btf, "audit_context")
 
 
 @pytest.fixture(scope="module")

@@ -235,3 +235,15 @@ def compare(a: Btf, b: Btf, *, functions: bool = True, most: int = 10) -> Verdic
             lines += [f"{side}: {text}" for text in texts[label][-extra:]]
     same = not lines
     return Verdict(same, a.type_bytes == b.type_bytes, lines[:most])
+
+
+def with_grown(raw: bytes, struct_name: str) -> bytes:
+    """The same types, but for one struct that is 8 bytes larger."""
+    blob = Btf(raw)
+    name = struct.pack("<I", blob.strings.index(b"\0" + struct_name.encode() + b"\0") + 1)
+    start, at = raw.index(blob.type_bytes), 0
+    while (at := raw.find(name, at + 1)) >= 0:
+        info, size = struct.unpack_from("<2I", raw, at + 4)
+        if (at - start) % 4 == 0 and info >> 24 & 0x1F == KINDS.index("STRUCT"):
+            return raw[: at + 8] + struct.pack("<I", size + 8) + raw[at + 12 :]
+    raise BadBtf(f"no struct {struct_name}")

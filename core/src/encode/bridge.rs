@@ -23,6 +23,8 @@ pub struct Bridge {
     ids: Vec<u32>,
     /// The new offsets of names by the old ones; 0 where the new base does not have them.
     names: Vec<u32>,
+    /// Hashes of names that the new base has and the old one has not.
+    new_names: HashSet<u64, FixedState>,
     /// The new ids of structs and unions by the old ones, as names tell; 0 where they do not.
     namesakes: Vec<u32>,
     /// The functions of the new base.
@@ -40,7 +42,7 @@ impl Bridge {
     pub fn new(old: Arc<Base>, new: Arc<Base>) -> Option<Bridge> {
         let (from, to): (&Known, &Known) = rayon::join(|| old.known(), || new.known());
         let types = &new.btf().types;
-        let ((ids, added), (names, functions)) = rayon::join(
+        let ((ids, added), ((names, new_names), functions)) = rayon::join(
             || (new_ids(from, to, new.btf()), additions(from, to).collect::<Vec<_>>()),
             || (names(&old, &new), functions(new.btf())),
         );
@@ -56,7 +58,18 @@ impl Bridge {
             }
         }
         let namesakes = namesakes(&old, &new, &names);
-        Some(Bridge { old, new, ids, names, namesakes, functions, additions, rivals, contested })
+        Some(Bridge {
+            old,
+            new,
+            ids,
+            names,
+            new_names,
+            namesakes,
+            functions,
+            additions,
+            rivals,
+            contested,
+        })
     }
 
     /// The base that it leads to.
@@ -85,6 +98,10 @@ impl Bridge {
 
     /// The offset in the new base of a name that the old one does not have, or the name.
     pub(super) fn find<'n>(&self, name: &'n [u8]) -> Result<u32, &'n [u8]> {
+        // Few are new, and to ask the base is a cache miss or two.
+        if !self.new_names.contains(&of_text(name)) {
+            return Err(name);
+        }
         let below = &self.new.btf().strings;
         self.new.string_index().find(below, name).ok_or(name)
     }
@@ -186,6 +203,10 @@ fn of_name(name: u32) -> u64 {
     FixedState::default().hash_one(name)
 }
 
+fn of_text(name: &[u8]) -> u64 {
+    FixedState::default().hash_one(name)
+}
+
 fn is_function(ty: Type<'_>) -> bool {
     ty.kind() == Some(Kind::Func)
 }
@@ -214,17 +235,31 @@ fn namesakes(old: &Base, new: &Base, names: &[u32]) -> Vec<u32> {
     std::iter::once(0).chain(from.iter().map(of)).collect()
 }
 
-/// Where the names of one base stand in another, 0 where they do not.
-fn names(old: &Base, new: &Base) -> Vec<u32> {
+/// Where the names of one base stand in another, 0 where they do not; and hashes of names that only the
+/// other has.
+fn names(old: &Base, new: &Base) -> (Vec<u32>, HashSet<u64, FixedState>) {
     let (from, to) = (&old.btf().strings[..], &new.btf().strings[..]);
     let mut offsets = vec![0; from.len()];
-    let mut at = 0;
-    while at < from.len() {
-        let name = strings::at(from, at as u32);
-        if !name.is_empty() {
-            offsets[at] = new.string_index().find(to, name).unwrap_or(0);
-        }
-        at += name.len() + 1;
+    let mut is_old = vec![0u64; to.len() / 64 + 1];
+    for (at, name) in each(from) {
+        offsets[at] = new.string_index().find(to, name).unwrap_or(0);
+        is_old[offsets[at] as usize / 64] |= 1 << (offsets[at] % 64);
     }
-    offsets
+    let is_new = |&(at, _): &(usize, &[u8])| is_old[at / 64] >> (at % 64) & 1 == 0;
+    let added = each(to).filter(is_new).map(|(_, name)| of_text(name)).collect();
+    (offsets, added)
+}
+
+/// The names of a base that are not empty, and where they stand.
+fn each(strings: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    let next = move || {
+        let start = at;
+        (start < strings.len()).then(|| {
+            let name = strings::at(strings, start as u32);
+            at += name.len() + 1;
+            (start, name)
+        })
+    };
+    std::iter::from_fn(next).filter(|(_, name)| !name.is_empty())
 }
