@@ -13,6 +13,7 @@
 //! But for [`pahole`], the crate has no policy and no clock, and touches no path that it was not
 //! given. Nothing in it is global; a [`dedup::Base`] is read-only once built and shared between threads.
 
+mod bits;
 pub mod btf;
 pub mod dedup;
 pub mod diff;

@@ -31,6 +31,19 @@ pub fn at(section: &[u8], offset: u32) -> &[u8] {
     &rest[..memchr::memchr(0, rest).unwrap_or(rest.len())]
 }
 
+/// The strings of a section one after the other, and where they stand.
+pub fn each(section: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let offset = next;
+        (offset < section.len()).then(|| {
+            let text = at(section, offset as u32);
+            next += text.len() + 1;
+            (offset as u32, text)
+        })
+    })
+}
+
 /// Whether a string of `len` bytes or more may stand in the section; one of twice that is seen for
 /// sure. Cost: a look at one place in `len` bytes.
 ///
@@ -44,12 +57,7 @@ impl StringIndex {
     /// Indexes a whole string section (that of the lowest layer, or several laid end to end).
     pub fn new(section: &[u8]) -> StringIndex {
         let mut index = StringIndex { table: HashTable::with_capacity(section.len() / 20) };
-        let mut offset = 0;
-        while offset < section.len() {
-            let text = at(section, offset as u32);
-            index.insert(section, offset as u32);
-            offset += text.len() + 1;
-        }
+        each(section).for_each(|(offset, _)| index.insert(section, offset));
         index
     }
 

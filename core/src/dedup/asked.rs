@@ -18,6 +18,7 @@ use super::Base;
 use super::base::Named;
 use super::graph::Run;
 use super::table::{self, Labels, Overlay};
+use crate::bits::Bits;
 use crate::btf::{Kind, Type};
 
 /// What has to be the same in another base. Ids ascend.
@@ -38,10 +39,10 @@ pub struct Asked {
 /// What a run under way has asked.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
-    /// A bit for each type of the base; none where nobody wants to know.
-    looked: Vec<u64>,
-    /// The same of types of which it mattered which they are, and not what.
-    met: Vec<u64>,
+    /// Void where nobody wants to know.
+    looked: Bits,
+    /// Types of which it mattered which they are, and not what.
+    met: Bits,
     rows: Vec<u32>,
     /// Something else decided as well.
     unsure: bool,
@@ -49,30 +50,26 @@ pub(super) struct Asking {
 
 impl Asking {
     pub fn of(base: &Base, labels: Labels) -> Asking {
-        let words = (base.btf().next_id() as usize).div_ceil(64);
-        let (looked, met) = (vec![0; words], vec![0; words]);
-        Asking { looked, met, rows: Vec::new(), unsure: labels == Labels::Without }
+        let none = Bits::below(base.btf().next_id() as usize);
+        let (looked, met, unsure) = (none.clone(), none, labels == Labels::Without);
+        Asking { looked, met, rows: Vec::new(), unsure }
     }
 
     /// The run looks at this type; those of the run itself do not matter.
     #[inline]
     pub fn look(&mut self, id: u32) {
-        if let Some(word) = self.looked.get_mut(id as usize / 64) {
-            *word |= 1 << (id % 64);
-        }
+        self.looked.insert(id);
     }
 
     /// The run meets this type, and sees by its id or name which it is.
     #[inline]
     pub fn meet(&mut self, id: u32) {
-        if let Some(word) = self.met.get_mut(id as usize / 64) {
-            *word |= 1 << (id % 64);
-        }
+        self.met.insert(id);
     }
 
     /// The run tries several candidates of the base, this one first.
     pub fn row(&mut self, first: u32) {
-        if !self.looked.is_empty() {
+        if !self.looked.is_void() {
             self.rows.push(first);
         }
     }
@@ -95,31 +92,23 @@ impl Asking {
 impl Run<'_> {
     /// What was asked, once all is decided; `None` where it does not tell how the run went.
     pub fn asked(&mut self) -> Option<Asked> {
-        let Asking { looked, met, mut rows, unsure } = std::mem::take(&mut self.asking);
+        let Asking { looked, mut met, mut rows, unsure } = std::mem::take(&mut self.asking);
         let (growth, before) = (self.table.growth(), self.base?.table.growth());
-        if unsure || looked.is_empty() || growth.doublings != before.doublings {
+        if unsure || looked.is_void() || growth.doublings != before.doublings {
             return None;
         }
         rows.sort_unstable();
         rows.dedup();
         let (mut types, mut named, mut functions) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, (looked, met)) in looked.into_iter().zip(met).enumerate() {
-            let mut word = looked | met;
-            while word != 0 {
-                let bit = word & word.wrapping_neg();
-                word ^= bit;
-                let id = at as u32 * 64 + bit.trailing_zeros();
-                if id == 0 || id >= self.first {
-                    continue;
-                }
-                let kind = self.kind(id);
-                if kind == Kind::Func {
-                    functions.push(id);
-                } else if looked & bit == 0 && kind.is_composite() && self.ty(id).name() != 0 {
-                    named.push(id);
-                } else {
-                    types.push(id);
-                }
+        met.insert_all(&looked);
+        for id in met.iter().filter(|&id| id != 0 && id < self.first) {
+            let kind = self.kind(id);
+            if kind == Kind::Func {
+                functions.push(id);
+            } else if !looked.contains(id) && kind.is_composite() && self.ty(id).name() != 0 {
+                named.push(id);
+            } else {
+                types.push(id);
             }
         }
         Some(Asked { types, named, functions, rows, inserted: growth.entries - before.entries })

@@ -5,6 +5,7 @@
 
 use super::DedupError;
 use super::table::{self, Labels, Table, is_incomparable};
+use crate::bits::Bits;
 use crate::btf::strings::{Interner, StringIndex};
 use crate::btf::{Btf, Kind, Type, Types};
 use crate::identity::Known;
@@ -189,21 +190,22 @@ pub(super) fn index_types(btf: &Btf, labels: Labels) -> Table {
     table
 }
 
-/// Which types of a layer may not be compared: one bit each.
+/// Which types of a layer may not be compared.
 #[derive(Clone, Debug)]
 pub(super) struct Incomparable {
     first_id: u32,
-    bits: Vec<u64>,
+    /// By position in the layer.
+    bits: Bits,
     any: bool,
 }
 
 impl Incomparable {
     pub fn of(first_id: u32, types: &Types) -> Incomparable {
-        let mut bits = vec![0; types.len().div_ceil(64)];
+        let mut bits = Bits::below(types.len());
         let mut any = false;
-        for (index, t) in types.iter().enumerate() {
+        for (index, t) in (0..).zip(types.iter()) {
             if t.kind().is_some_and(is_incomparable) {
-                bits[index / 64] |= 1 << (index % 64);
+                bits.insert(index);
                 any = true;
             }
         }
@@ -212,8 +214,7 @@ impl Incomparable {
 
     #[inline]
     fn contains(&self, id: u32) -> bool {
-        let index = id.wrapping_sub(self.first_id) as usize;
-        self.bits.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+        self.bits.contains(id.wrapping_sub(self.first_id))
     }
 }
 

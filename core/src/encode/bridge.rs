@@ -5,6 +5,7 @@
 //!
 //! Cost: 10 ms over two threads, and for each base once 15 ms for its identities; 6 MB.
 
+use crate::bits::Bits;
 use crate::btf::kind::Kind;
 use crate::btf::{Btf, Type, strings};
 use crate::dedup::{Asked, Base};
@@ -33,8 +34,8 @@ pub struct Bridge {
     additions: HashSet<u64, FixedState>,
     /// The same by [`rivalry`].
     rivals: HashSet<u64, FixedState>,
-    /// A bit for each type of the new base that has a rival among these; none where there are none.
-    contested: Vec<u64>,
+    /// Types of the new base that have a rival among these.
+    contested: Bits,
 }
 
 impl Bridge {
@@ -50,12 +51,12 @@ impl Bridge {
         let added = || added.iter().map(|&id| types.get(id as usize - 1));
         let additions = added().map(likeness).collect();
         let rivals: HashSet<_, _> = added().map(rivalry).collect();
-        let mut contested = Vec::new();
+        let mut contested = Bits::default();
         if !rivals.is_empty() {
-            contested.resize(types.len() / 64 + 1, 0);
-            for (id, ty) in (1usize..).zip(types.iter()) {
-                contested[id / 64] |= u64::from(rivals.contains(&rivalry(ty))) << (id % 64);
-            }
+            contested = Bits::below(types.len() + 1);
+            let has_rival = |ty| rivals.contains(&rivalry(ty));
+            let ids = (1..).zip(types.iter()).filter(|&(_, ty)| has_rival(ty));
+            ids.for_each(|(id, _)| contested.insert(id));
         }
         let namesakes = namesakes(&old, &new, &names);
         Some(Bridge {
@@ -111,10 +112,7 @@ impl Bridge {
     /// What it might find besides is a rival of a type of the run; then also of the one that stands for
     /// it, which is of the base and was `asked` for, or in the result ([`Bridge::has_no_rival`]).
     pub(super) fn answers(&self, asked: &Asked) -> bool {
-        let is_alone = |id: u32| match self.contested.get(id as usize / 64) {
-            Some(word) => word >> (id % 64) & 1 == 0,
-            None => true,
-        };
+        let is_alone = |id: u32| !self.contested.contains(id);
         asked.types.iter().all(|&id| self.id(id).is_some_and(is_alone))
             && asked.named.iter().all(|&id| self.namesake(id).is_some())
             && self.new.keeps_order(&self.old, asked, |id| self.id(id))
@@ -240,26 +238,13 @@ fn namesakes(old: &Base, new: &Base, names: &[u32]) -> Vec<u32> {
 fn names(old: &Base, new: &Base) -> (Vec<u32>, HashSet<u64, FixedState>) {
     let (from, to) = (&old.btf().strings[..], &new.btf().strings[..]);
     let mut offsets = vec![0; from.len()];
-    let mut is_old = vec![0u64; to.len() / 64 + 1];
-    for (at, name) in each(from) {
-        offsets[at] = new.string_index().find(to, name).unwrap_or(0);
-        is_old[offsets[at] as usize / 64] |= 1 << (offsets[at] % 64);
+    let mut old_ones = Bits::below(to.len());
+    for (at, name) in strings::each(from).filter(|(_, name)| !name.is_empty()) {
+        let found = new.string_index().find(to, name).unwrap_or(0);
+        offsets[at as usize] = found;
+        old_ones.insert(found);
     }
-    let is_new = |&(at, _): &(usize, &[u8])| is_old[at / 64] >> (at % 64) & 1 == 0;
-    let added = each(to).filter(is_new).map(|(_, name)| of_text(name)).collect();
+    let added = strings::each(to).filter(|&(at, _)| !old_ones.contains(at));
+    let added = added.map(|(_, name)| of_text(name)).collect();
     (offsets, added)
-}
-
-/// The names of a base that are not empty, and where they stand.
-fn each(strings: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let mut at = 0;
-    let next = move || {
-        let start = at;
-        (start < strings.len()).then(|| {
-            let name = strings::at(strings, start as u32);
-            at += name.len() + 1;
-            (start, name)
-        })
-    };
-    std::iter::from_fn(next).filter(|(_, name)| !name.is_empty())
 }

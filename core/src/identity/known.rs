@@ -6,6 +6,7 @@
 use super::hash::{Identity, Key, Name};
 use super::sketch::Sketch;
 use super::types::{Identities, Loose, Seen};
+use crate::bits::Bits;
 use crate::btf::strings::{self, StringIndex};
 use crate::btf::{Btf, Kind};
 use foldhash::fast::FixedState;
@@ -213,19 +214,17 @@ impl Known {
 /// The names of a base.
 struct Names<'b> {
     section: &'b [u8],
-    /// A bit where a string begins, the first one with its letters.
-    starts: Vec<u64>,
+    /// Where a string begins, the first one with its letters.
+    starts: Bits,
 }
 
 impl<'b> Names<'b> {
     fn of(btf: &'b Btf, index: &StringIndex) -> Names<'b> {
         let section = &btf.strings[..];
-        let (mut starts, mut count) = (vec![0u64; section.len() / 64 + 1], 0);
-        let mut offset = 0;
-        while offset < section.len() {
-            starts[offset / 64] |= 1 << (offset % 64);
+        let (mut starts, mut count) = (Bits::below(section.len()), 0);
+        for (offset, _) in strings::each(section) {
+            starts.insert(offset);
             count += 1;
-            offset += strings::at(section, offset as u32).len() + 1;
         }
         let mut names = Names { section, starts };
         if index.len() != count {
@@ -239,19 +238,14 @@ impl<'b> Names<'b> {
     fn leave_first_ones(&mut self, index: &StringIndex) {
         for offset in 0..self.section.len() as u32 {
             let text = || strings::at(self.section, offset);
-            if self.begins(offset) && index.find(self.section, text()) != Some(offset) {
-                self.starts[offset as usize / 64] &= !(1 << (offset % 64));
+            if self.starts.contains(offset) && index.find(self.section, text()) != Some(offset) {
+                self.starts.remove(offset);
             }
         }
     }
 
-    #[inline]
-    fn begins(&self, offset: u32) -> bool {
-        self.starts.get(offset as usize / 64).is_some_and(|word| word >> (offset % 64) & 1 == 1)
-    }
-
     fn get(&self, offset: u32) -> Name<'b> {
-        if self.begins(offset) {
+        if self.starts.contains(offset) {
             return Name::Text(&self.section[offset as usize..]);
         }
         // It begins within another, or is another one's double.

@@ -7,6 +7,7 @@ use super::hash::{Identity, Key};
 use super::known::{Found, Known, Map};
 use super::sketch::{Sketch, TagKind};
 use super::types::{Identities, Loose, one_array_a_length, standard_int};
+use crate::bits::Bits;
 use crate::btf::Kind;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -413,19 +414,12 @@ impl<'base> Merge<'base> {
     pub fn used(&self) -> Option<Vec<u32>> {
         let known = self.known.filter(|_| !self.exact)?;
         // A bit for each: a module uses one type in thirty, and sorting their ids would cost more.
-        let mut used = vec![0u64; known.ids() / 64 + 1];
+        let mut used = Bits::below(known.ids());
         let sure = self.classes.iter().filter(|class| !class.doubtful && class.base != 0);
         for id in sure.map(|class| class.base).chain(self.base_int()) {
-            used[id as usize / 64] |= 1 << (id % 64);
+            used.insert(id);
         }
-        let mut ids = Vec::new();
-        for (at, mut word) in (0..).step_by(64).zip(used) {
-            while word != 0 {
-                ids.push(at + word.trailing_zeros());
-                word &= word - 1;
-            }
-        }
-        Some(ids)
+        Some(used.iter().collect())
     }
 
     /// Arrays are indexed by a type of this identity, that of the first `int` of all units.
