@@ -39,6 +39,13 @@ def base_of(tree: str, trees: Sequence[TreeSettings]) -> str:
 
 def modules_of(tree: str, path: str) -> list[str]:
     """The modules of `tree` that `path` is compiled into, in kbuild's order."""
+    found = {module for name in objects_of(tree, path) for module in _holders(tree, name)}
+    listed = kbuild.modules_order(tree)
+    return sorted(found) if listed is None else [m for m in listed if m in found]
+
+
+def objects_of(tree: str, path: str) -> list[str]:
+    """The objects of `tree` that `path` is compiled into, relative to it."""
     real = os.path.realpath(path)
     home = next((root for root in (tree, _sources(tree)) if _below(real, root)), None)
     if home is None:
@@ -46,12 +53,8 @@ def modules_of(tree: str, path: str) -> list[str]:
     inside = os.path.relpath(real, home)
     if inside.endswith(".h"):
         folder = os.path.dirname(inside)
-        objects = list(_users(tree, folder, real)) or list(_users(tree, "", real))
-    else:
-        objects = [os.path.splitext(inside)[0] + ".o"]
-    found = {module for name in objects for module in _holders(tree, name)}
-    listed = kbuild.modules_order(tree)
-    return sorted(found) if listed is None else [m for m in listed if m in found]
+        return list(_users(tree, folder, real)) or list(_users(tree, "", real))
+    return [os.path.splitext(inside)[0] + ".o"]
 
 
 def home(tree: str) -> str:

@@ -5,7 +5,8 @@ somebody else has to build them. Then it waits for their BTF and prints what cha
 service (`btfd run`) is asked; without one the modules are encoded here, which needs --build.
 
 A save that is overtaken by another one of the same file, while it waits for its turn, ends at once
-with status 0. A file that no module is built from is no failure either.
+with status 0. A file that no module is built from is no failure either. One build of a tree runs at
+a time, and what a build compiled while the file was being saved is compiled again.
 
 --json prints the events of the modules; --format gcc prints notes at the lines that changed.
 
@@ -16,21 +17,17 @@ exit status:
 """
 
 import argparse
-import contextlib
-import fcntl
-import hashlib
+import functools
 import os
 import shlex
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from btfd import config, resolver, sources
-from btfd.api import wire
 from btfd.api.client import Client, NotRunning
 from btfd.api.wire import Fault
-from btfd.cli import changes, common, phrases
+from btfd.cli import changes, common, phrases, turns
 from btfd.cli.events import as_event
 from btfd.cli.output import Output
 from btfd.config import Settings
@@ -71,11 +68,14 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     if not modules:
         out.note(f"{args.file}: no module is built from it")
         return 0
-    with _turn(path) as mine:
+    with turns.save(path) as mine:
         if not mine:
             out.note(f"{args.file}: overtaken by a later save")
             return 0
-        build = _command(settings.build, tree, modules, path) if args.build else None
+        build = None
+        if args.build:
+            command = _command(settings.build, tree, modules, path)
+            build = functools.partial(turns.build, command, tree, path)
         try:
             with Client() as client:
                 events = list(_served(client, tree, modules, path, build, args.timeout))
@@ -96,22 +96,6 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
     return 1 if failed else 0
 
 
-@contextlib.contextmanager
-def _turn(path: str) -> Iterator[bool]:
-    """One save of a file at a time; False where a later one is waiting already."""
-    folder = os.path.dirname(wire.socket_path())
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:24]
-    base = os.path.join(folder, f"on-save-{name}")
-    ours = f"{os.getpid()} {time.monotonic_ns()}"
-    with open(base + ".last", "w", encoding="ascii") as last:
-        last.write(ours)
-    with open(base + ".lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with open(base + ".last", encoding="ascii") as last:
-            yield last.read() == ours
-
-
 def _command(text: str, tree: str, modules: Sequence[str], path: str) -> list[str]:
     """The configured command, its places filled in; a word `{modules}` becomes many."""
     words: list[str] = []
@@ -129,25 +113,12 @@ def _command(text: str, tree: str, modules: Sequence[str], path: str) -> list[st
     return words
 
 
-def _build(command: Sequence[str], tree: str) -> None:
-    try:
-        done = subprocess.run(
-            command, cwd=tree, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-    except OSError as e:
-        raise Problem(f"the build command does not start: {e.strerror}", path=command[0]) from e
-    if done.returncode:
-        # What the compiler said is what the editor is to read.
-        said = (done.stdout + done.stderr).decode(errors="surrogateescape").rstrip()
-        raise Problem(f"the build failed with status {done.returncode}\n{said}")
-
-
 def _served(
     client: Client,
     tree: str,
     modules: Sequence[str],
     path: str,
-    build: Sequence[str] | None,
+    build: Callable[[], None] | None,
     timeout: float,
 ) -> Iterator[Event]:
     """What the service says of the modules since the save."""
@@ -156,7 +127,7 @@ def _served(
     since: str | None = status["generation"]
     saved = os.stat(path).st_mtime
     if build is not None:
-        _build(build, tree)
+        build()
     else:
         since = ""
     wanted = [os.path.join(tree, module) for module in modules]
@@ -185,7 +156,7 @@ def _alone(
     settings: Settings,
     tree: str,
     modules: Sequence[str],
-    build: Sequence[str],
+    build: Callable[[], None],
     out: Output,
 ) -> Iterator[Event]:
     """The same without a service: build, encode, compare with what was there before."""
@@ -193,7 +164,7 @@ def _alone(
     memory = Memory()
     paths = {module: os.path.join(tree, module) for module in modules}
     memory.fill(core, base.base, paths.values())
-    _build(build, tree)
+    build()
     request = Request(
         common.options_for(tree, settings, out),
         base,

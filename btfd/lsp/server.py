@@ -67,11 +67,12 @@ class Server(LanguageServer):
             known = self._sources[document.uri] = (text, Source(text))
         return known[1]
 
-    def opened(self, uri: str) -> None:
-        """A file is in an editor from now on."""
+    def opened(self, uri: str) -> str | None:
+        """A file is in an editor from now on; its path, where it has one."""
         path = to_fs_path(uri)
         if path is not None:
             self.open[uri] = path
+        return path
 
     def closed(self, uri: str) -> None:
         """It is not any more; what was said of it is taken back."""
@@ -174,7 +175,10 @@ def _follow(server: Server) -> None:
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     async def opened(params: lsp.DidOpenTextDocumentParams) -> None:
-        server.opened(params.text_document.uri)
+        path = server.opened(params.text_document.uri)
+        if path is not None:
+            # As it is now is no news: the editor is about to ask.
+            await asyncio.to_thread(server.built.look, [path])
         await asyncio.to_thread(server.judge, params.text_document.uri)
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -117,9 +118,11 @@ def driver(encoded_tree: Path, tmp_path: Path) -> Driver:
     return sample.driver(tmp_path, encoded_tree)
 
 
-def on_save(driver: Driver, *more: str) -> subprocess.CompletedProcess[str]:
-    file = driver.source / Driver.MAIN
-    return run(sys.executable, "-m", "btfd", "on-save", str(file), *more, env=driver.env)
+def on_save(
+    driver: Driver, *more: str, file: str = Driver.MAIN
+) -> subprocess.CompletedProcess[str]:
+    name = str(driver.source / file)
+    return run(sys.executable, "-m", "btfd", "on-save", name, *more, env=driver.env)
 
 
 def test_on_save_builds_encodes_and_tells(driver: Driver) -> None:
@@ -141,6 +144,45 @@ def test_on_save_tells_what_the_compiler_said(driver: Driver) -> None:
     assert done.returncode == 1
     assert "the build failed" in done.stderr
     assert "error:" in done.stderr
+
+
+def test_what_was_saved_while_it_was_compiled_is_compiled_again(driver: Driver) -> None:
+    config = driver.root / "config/btfd/config.yaml"
+    usual = config.read_text()
+    header = driver.source / HEADER
+    # The header is compiled as it is, and saved before the objects are written.
+    script = driver.root / "build.sh"
+    script.write_text(
+        f"set -e; touch begun; make -s -B -C {driver.source} OUT={driver.tree} {LOOPY}\n"
+        f"sed -i 's/u64 bytes;/u64 bytes; u32 lost;/' {header}; touch -r begun {header}\n"
+    )
+    config.write_text(f"trees: [{driver.tree}]\nbuild: sh {script}\n")
+    done = on_save(driver, "--build", file=HEADER)
+    assert done.returncode == 0, done.stderr
+    config.write_text(usual)
+    # An object of another build is as old as its time says.
+    made = driver.tree / "kernel/drivers/net/loopy_ethtool.o"
+    later = made.stat().st_mtime_ns + 3_600_000_000_000
+    os.utime(made, ns=(later, later))
+    done = on_save(driver, "--build", file=HEADER)
+    assert done.returncode == 0, done.stderr
+    assert "struct loopy_stats" in done.stdout, done.stdout
+    assert made.stat().st_mtime_ns == later
+    assert on_save(driver, "--build", file=HEADER).returncode == 0
+
+
+def test_builds_of_a_tree_take_turns(driver: Driver) -> None:
+    config = driver.root / "config/btfd/config.yaml"
+    running = driver.root / "running"
+    config.write_text(
+        f"trees: [{driver.tree}]\nbuild: sh -c 'mkdir {running} && sleep 0.3 && rmdir {running}'\n"
+    )
+    command = [sys.executable, "-m", "btfd", "on-save", "--build"]
+    both = [
+        subprocess.Popen([*command, driver.source / name], env={**os.environ, **driver.env})
+        for name in (HEADER, Driver.MAIN)
+    ]
+    assert [one.wait(60) for one in both] == [0, 0]
 
 
 def test_on_save_without_a_service_needs_a_build(driver: Driver) -> None:
