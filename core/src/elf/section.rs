@@ -6,7 +6,7 @@ use crate::btf::Endian;
 use object::elf;
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 use object::{Endianness, ReadCache, ReadRef};
-use rustix::buffer::spare_capacity;
+use rayon::prelude::*;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
@@ -29,7 +29,7 @@ const MAX_NAMES: u64 = 1 << 20;
 const MAX_NAME: usize = 4096;
 /// At least that of pages; larger ones are multiples of it, and refuse the advice at worst.
 const PAGE: usize = 4096;
-/// From this size on, a section is read into huge pages.
+/// From this size on, a section is read into huge pages, and by several threads.
 const HUGE: usize = 8 << 20;
 
 /// One section header, the same for both classes.
@@ -62,11 +62,9 @@ pub struct Section {
 fn prefer_huge_pages(memory: &mut [MaybeUninit<u8>]) {
     let start = memory.as_mut_ptr_range().start as usize;
     let (first, end) = (start.next_multiple_of(PAGE), (start + memory.len()) / PAGE * PAGE);
-    if memory.len() >= HUGE {
-        // SAFETY: whole pages of memory that is ours; the advice changes nothing that can be read. Where
-        // it is not taken, pages are small.
-        unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_HUGEPAGE) };
-    }
+    // SAFETY: whole pages of memory that is ours; the advice changes nothing that can be read. Where
+    // it is not taken, pages are small.
+    unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_HUGEPAGE) };
 }
 
 /// Opens a file to read it; a pipe or device is refused at once instead of waited for.
@@ -300,21 +298,48 @@ impl Image {
         }
         bytes.clear();
         bytes.reserve_exact(size as usize);
-        prefer_huge_pages(bytes.spare_capacity_mut());
-        while (bytes.len() as u64) < size {
-            let at = offset + bytes.len() as u64;
-            // Memory that is about to be filled need not be zeroed.
-            match rustix::io::pread(&self.file, spare_capacity(bytes), at) {
-                // A linker may cut the file short between our stat and this read.
-                Ok(0) => return Err(truncated()),
-                Ok(_) | Err(Errno::INTR) => {}
+        let memory = &mut bytes.spare_capacity_mut()[..size as usize];
+        // A linker may cut the file short between our stat and this read.
+        if !self.fill_large(memory, offset)? {
+            return Err(truncated());
+        }
+        // SAFETY: there is room for so many bytes, and each of them was read.
+        unsafe { bytes.set_len(size as usize) };
+        Ok(())
+    }
+
+    /// Fills memory by what the file has at an offset, large memory by all threads of the pool that
+    /// this one is of; `false` where the file ends before.
+    fn fill_large(&self, memory: &mut [MaybeUninit<u8>], offset: u64) -> Result<bool> {
+        /// What a thread reads at a time, in whole huge pages.
+        const SHARE: usize = 4 << 20;
+        if memory.len() < HUGE {
+            return self.fill(memory, offset);
+        }
+        prefer_huge_pages(memory);
+        if rayon::current_thread_index().is_none() {
+            return self.fill(memory, offset);
+        }
+        let shares = memory.par_chunks_mut(SHARE).enumerate();
+        let offset = |number| offset + (number * SHARE) as u64;
+        shares
+            .map(|(number, share)| self.fill(share, offset(number)))
+            .try_reduce(|| true, |all, filled| Ok(all && filled))
+    }
+
+    /// The same in one go. Memory that is about to be filled need not be zeroed.
+    fn fill(&self, mut memory: &mut [MaybeUninit<u8>], mut offset: u64) -> Result<bool> {
+        while !memory.is_empty() {
+            match rustix::io::pread(&self.file, &mut *memory, offset).map(|(read, _)| read.len()) {
+                Ok(0) => return Ok(false),
+                Ok(read) => (memory, offset) = (&mut memory[read..], offset + read as u64),
+                Err(Errno::INTR) => {}
                 Err(e) => {
                     return Err(ElfError::Io { what: "cannot read".into(), source: e.into() });
                 }
             }
         }
-        bytes.truncate(size as usize);
-        Ok(())
+        Ok(true)
     }
 
     fn inflate(&self, section: &Section, raw: &[u8]) -> Result<Vec<u8>> {

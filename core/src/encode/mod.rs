@@ -218,10 +218,15 @@ fn run(
         None if image.debug_section("info").is_none() => return Err(DwarfError::Missing.into()),
         None => return Err(EncodeError::NoSymbols),
     };
-    let debug = match way {
-        Way::Relinking(_) => Debug::load_to_compare(image, &symbols)?,
-        _ => Debug::load(image, &symbols)?,
+    let pool = match threads {
+        0 | 1 => None,
+        n => Some(rayon::ThreadPoolBuilder::new().num_threads(n).build()?),
     };
+    let load = || match way {
+        Way::Relinking(_) => Debug::load_to_compare(image, &symbols),
+        _ => Debug::load(image, &symbols),
+    };
+    let debug = pool.as_ref().map_or_else(load, |pool| pool.install(load))?;
     let lower = base.map(Base::btf);
     let ids = ids::Source::read(image, &symbols, lower, features, wish)?;
     let known = FunctionTable::new(&symbols, features, ids.iter().flat_map(|ids| ids.kfuncs()));
@@ -242,10 +247,6 @@ fn run(
     if keeps && !features.distilled_base {
         file.keep();
     }
-    let pool = match threads {
-        0 | 1 => None,
-        n => Some(rayon::ThreadPoolBuilder::new().num_threads(n).build()?),
-    };
     let vars = variables::Rules::new(image, &symbols, features);
     let find = |name: &[u8]| known.find(name);
     let relink = match (way, key) {
