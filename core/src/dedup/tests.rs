@@ -83,6 +83,47 @@ fn order_of_candidates_turns_with_growth() {
 }
 
 #[test]
+fn a_run_is_the_same_over_a_base_that_tries_candidates_in_its_order() {
+    let (long, one, other) = ([3, INT[1], 8, 64], structure(5, 1), structure(5, 2));
+    let filler = |n: u32| [0, INT[1], 100 + n, 32];
+    let base = |structs: [&[u32]; 2], fillers: u32| {
+        let fillers: Vec<_> = (0..fillers).map(filler).collect();
+        let mut types: Vec<&[u32]> = vec![INT, &long, structs[0], structs[1]];
+        types.extend(fillers.iter().map(|words| &words[..]));
+        Base::new(layer(None, &types)).unwrap()
+    };
+    // Types of its own: copies of both structs, and some that enter the table.
+    let asked = |base: &Base| {
+        let own = [[0, INT[1], 50, 32], [0, INT[1], 51, 32], [0, INT[1], 52, 32]];
+        let mut types: Vec<&[u32]> = vec![&one, &other];
+        types.extend(own.iter().map(|words| &words[..]));
+        let mut split = layer(Some(base.btf()), &types);
+        dedup_and_tell(Some(base), &mut split).unwrap().1.asked
+    };
+    let reversed = |entries: u32| {
+        let mut growth = Growth::default();
+        (1..=entries).for_each(|id| _ = growth.insert(id));
+        growth.reversed()
+    };
+    let old = base([&one, &other], 14);
+    let told = asked(&old).unwrap();
+    assert_eq!((told.rows.len(), told.inserted), (1, 3));
+    let mut kept = 0;
+    for fillers in 0..60 {
+        let new = base([&one, &other], fillers);
+        // A run whose table doubles does not tell what it asked.
+        let keeps = asked(&new).is_some() && reversed(4 + fillers) == reversed(18);
+        assert_eq!(new.keeps_order(&old, &told, Some), keeps, "{fillers} more types");
+        let swapped = base([&other, &one], fillers);
+        let swap = |id| Some(if let 3 | 4 = id { 7 - id } else { id });
+        let keeps = asked(&swapped).is_some() && reversed(4 + fillers) != reversed(18);
+        assert_eq!(swapped.keeps_order(&old, &told, swap), keeps, "{fillers} more types, swapped");
+        kept += u32::from(keeps);
+    }
+    assert!((10..50).contains(&kept), "{kept}");
+}
+
+#[test]
 fn enum_forward_of_the_base_follows_the_full_one() {
     let full = enumeration(7);
     let var = [1, info(Kind::Var, 0, false), 1, 0];
