@@ -92,6 +92,9 @@ class Outcome(NamedTuple):
         return self.status in ("encoded", "unchanged", "kept")
 
 
+#: Seconds for which a busy file is tried, where nothing else will try it.
+PATIENCE = 2.0
+
 #: Two writes within a tick of the clock that files get their times from (10 ms at most) leave the
 #: same stamp. What was read so soon after a write is not known by its stamp later on.
 TICK_NS = 10_000_000
@@ -214,6 +217,25 @@ def encode_file(
         return _failed(path, e, before, lasting=True)
     except OSError as e:
         return _failed(path, from_os(e, path), before, lasting=False)
+
+
+def encode_patiently(
+    core: Core,
+    path: str,
+    request: Request,
+    *,
+    detached: str | None = None,
+    compare: Callable[[Graph], list[dict[str, Any]] | None] = lambda graph: None,
+) -> Outcome:
+    """The same for somebody who waits for this file: one that is busy is tried again for
+    `PATIENCE`, since most who open a module only read it and are done in no time."""
+    until, pause = time.monotonic() + PATIENCE, 0.01
+    while True:
+        outcome = encode_file(core, path, request, detached=detached, compare=compare)
+        if outcome.status != "busy" or time.monotonic() + pause > until:
+            return outcome
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
 
 
 def _failed(

@@ -17,7 +17,7 @@ from typing import Any
 from btfd import config, kbuild, resolver
 from btfd.cli import common
 from btfd.cli.output import Output
-from btfd.encode import BaseInfo, Outcome, Request, encode_file
+from btfd.encode import BaseInfo, Outcome, Request, encode_patiently
 from btfd.engine import Core, native
 from btfd.errors import UsageProblem
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, out: Output, core: Core | None = None) -> int:
 
     def one(path: str) -> Outcome:
         request = requests[path]._replace(threads=threads)
-        return encode_file(core, path, request, detached=targets.get(path))
+        return encode_patiently(core, path, request, detached=targets.get(path))
 
     failed = 0
     with contextlib.closing(_outcomes(one, args.files, jobs)) as outcomes:

@@ -31,7 +31,7 @@ from btfd.cli import changes, common, phrases, turns
 from btfd.cli.events import as_event
 from btfd.cli.output import Output
 from btfd.config import Settings
-from btfd.encode import Outcome, Request, encode_file, full_is_cheap
+from btfd.encode import Outcome, Request, encode_patiently, full_is_cheap
 from btfd.engine import Core, Graph, native
 from btfd.errors import Problem, UsageProblem
 from btfd.feedback import Memory, ranked
@@ -177,7 +177,7 @@ def _alone(
             return memory.news(core, path, graph)
 
         full = full_is_cheap(path)
-        outcome = encode_file(core, path, request._replace(full=full), compare=compare)
+        outcome = encode_patiently(core, path, request._replace(full=full), compare=compare)
         yield _as_event(outcome, tree, module)
 
 

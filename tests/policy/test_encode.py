@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from btfd.encode import TICK_NS, BaseInfo, Prepared, Request, encode_file, prepare
+from btfd.encode import TICK_NS, BaseInfo, Prepared, Request, encode_file, encode_patiently, prepare
 from btfd.engine import Encoded, Stamp, stamp_of
 from btfd.errors import Refused
 from btfd.kbuild import EncoderOptions
@@ -103,3 +103,16 @@ def test_what_is_gone_meanwhile_has_not_failed(path: str) -> None:
             raise Refused("no such file", kind="io", path=path)
 
     assert encode_file(Gone(), path, OVER_ONE).status == "busy"
+
+
+def test_who_waits_for_a_busy_file_has_it_tried_again(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = FakeCore()
+    core.busy["m.ko"] = 3
+    assert encode_patiently(core, path, OVER_ONE).status == "encoded"
+    assert core.encoded["m.ko"] == 4
+    monkeypatch.setattr("btfd.encode.PATIENCE", 0.1)
+    core.busy["m.ko"] = 1_000_000
+    link(Path(path).parent, "m.ko", "second")
+    assert encode_patiently(core, path, OVER_ONE).status == "busy"
