@@ -22,6 +22,9 @@ from btfd.errors import Problem, from_os
 #: Seconds to connect in: a service that is stopped in a debugger must not hang its callers.
 CONNECT = 5.0
 _CHUNK = 1 << 16
+#: Seconds after which who waits for ever looks for signals: Python sees none that comes just before
+#: it begins to wait.
+_SIGNALS = 1.0
 
 
 class NotRunning(Problem):
@@ -102,12 +105,17 @@ class Client:
             self._socket.sendall(wire.pack(message))
 
     def _receive(self, timeout: float | None) -> tuple[dict[str, Any], bool]:
-        self._socket.settimeout(timeout)
+        self._socket.settimeout(_SIGNALS if timeout is None else timeout)
         searched = 0
         while (end := self._buffer.find(wire.END, searched)) < 0:
             searched = len(self._buffer)
             with self._translated():
-                piece = self._socket.recv(_CHUNK)
+                try:
+                    piece = self._socket.recv(_CHUNK)
+                except TimeoutError:
+                    if timeout is None:
+                        continue
+                    raise
             if not piece:
                 raise Problem("the service hung up", path=self.path, hint="did it end just now?")
             self._buffer += piece

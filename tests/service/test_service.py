@@ -222,12 +222,16 @@ def test_wait_and_its_exit_status(service: Service, root: Path) -> None:
         f.flush()
         link(root, M0, "edited")
         service.until(lambda: service.told("wait", "--timeout", "0", status=2)["result"])
-        waiting = subprocess.Popen(
-            [sys.executable, "-m", "btfd", "wait"], cwd=ROOT, env=service.environment
-        )
         with service.client() as client:
-            while client.call("Status")["connections"] < 2:
-                pass
+
+            def connections(count: int) -> None:
+                service.until(lambda: client.call("Status")["connections"] == count)
+
+            connections(1)  # those before have hung up
+            waiting = subprocess.Popen(
+                [sys.executable, "-m", "btfd", "wait"], cwd=ROOT, env=service.environment
+            )
+            connections(2)
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(PATIENCE) == 3
     service.verb("wait", "m0")
