@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,12 @@ import pytest
 from tests.kernel.tree import KernelTree, NoTree, get
 from tests.support import sample
 from tests.support.run import btfd
+
+
+def pytest_configure() -> None:
+    # What a shell starts in the background ignores it, and so would what tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
