@@ -50,6 +50,8 @@ def build(command: Sequence[str], tree: str, path: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)
         builds = [line.split() for line in lock.read().splitlines()[-_KEPT:]]
+        if builds and len(builds[-1]) == 1:
+            builds[-1].append(_now(lock))  # it was killed, and is over by now
         _age(tree, path, builds)
         lock.truncate(0)
         lock.write("".join(f"{' '.join(times)}\n" for times in builds) + _now(lock))
@@ -70,18 +72,18 @@ def build(command: Sequence[str], tree: str, path: str) -> None:
 
 def _age(tree: str, path: str, builds: Sequence[Sequence[str]]) -> None:
     """Makes objects that may have been compiled from what a file was before it was saved look older
-    than the file. `builds`: when each began and ended; one that was killed has no end."""
+    than the file. `builds`: when each began and ended; they do not overlap."""
     with contextlib.suppress(OSError, ValueError):
         saved = os.stat(path).st_mtime_ns
-        for began, *ended in builds:
-            end = int(ended[0]) if ended else time.time_ns()
-            if not int(began) <= saved <= end:
-                continue
-            for name in sources.objects_of(tree, path):
-                made = os.path.join(tree, name)
-                with contextlib.suppress(FileNotFoundError):
-                    if saved <= os.stat(made).st_mtime_ns <= end:
-                        os.utime(made, ns=(saved - _OLDER, saved - _OLDER))
+        ends = (int(end) for began, end in builds if int(began) <= saved <= int(end))
+        end = next(ends, None)
+        if end is None:
+            return
+        for name in sources.objects_of(tree, path):
+            made = os.path.join(tree, name)
+            with contextlib.suppress(FileNotFoundError):
+                if saved <= os.stat(made).st_mtime_ns <= end:
+                    os.utime(made, ns=(saved - _OLDER, saved - _OLDER))
 
 
 def _now(file: TextIO) -> str:

@@ -171,6 +171,25 @@ def test_what_was_saved_while_it_was_compiled_is_compiled_again(driver: Driver) 
     assert on_save(driver, "--build", file=HEADER).returncode == 0
 
 
+def test_a_build_that_was_killed_is_over(driver: Driver) -> None:
+    config = driver.root / "config/btfd/config.yaml"
+    usual = config.read_text()
+    config.write_text(f"trees: [{driver.tree}]\nbuild: sh -c 'kill -9 $PPID'\n")
+    assert on_save(driver, "--build").returncode == -9
+    config.write_text(usual)
+    assert on_save(driver, "--build").returncode == 0
+    header = driver.source / HEADER
+    header.write_text(header.read_text().replace("\tu64 bytes;", "\tu32 lost;\n\tu64 bytes;"))
+    made = driver.tree / "kernel/drivers/net/loopy_main.o"
+    before = made.stat().st_mtime_ns
+    assert on_save(driver, "--build", file=HEADER).returncode == 0
+    built = made.stat().st_mtime_ns
+    assert built > before
+    # What was saved after it is compiled once.
+    assert on_save(driver, "--build", file=HEADER).returncode == 0
+    assert made.stat().st_mtime_ns == built
+
+
 def test_builds_of_a_tree_take_turns(driver: Driver) -> None:
     config = driver.root / "config/btfd/config.yaml"
     running = driver.root / "running"
